@@ -1,0 +1,33 @@
+PYTHON ?= python3
+# One environment per interpreter, so that `make test PYTHON=python3.12` leaves the usual one alone.
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench
+
+help:  ## say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(READY)  ## make the virtual environment, anew when pyproject.toml changes
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## describe the sample media and write a typed brief (emulator, or FoxAPI with FOXAPI_API_KEY)
+	$(BIN)/python flows/media_brief.py
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint, types and layout rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -q tests/test_layout.py
+
+bench: $(READY)  ## print the benchmarks, each figure beside its baseline
+	$(BIN)/python -m tests.benchmarks

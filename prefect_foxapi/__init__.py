@@ -1,0 +1,1 @@
+"""Prefect tasks for FoxAPI generations: paid for once, surviving anything, and seen."""

@@ -1,0 +1,151 @@
+"""Output types: the JSON schema that goes out, the instance that comes back, and how an instance is stored."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+
+from prefect_foxapi.errors import InvalidRequest
+
+_FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+_TYPE, _VALUE = "__type__", "__value__"
+
+
+@dataclass(frozen=True)
+class OutputSchema:
+    """What an output type means on the wire.
+
+    A schema's root has to be an object there, so any other type travels as the one property of an object.
+    """
+
+    adapter: TypeAdapter[Any]
+    name: str
+    schema: dict[str, Any]
+    wrapped: bool
+
+    def response_format(self) -> dict[str, Any]:
+        """The `response_format` parameter of OpenAI chat that asks for this schema."""
+        return {"type": "json_schema", "json_schema": {"name": self.name, "schema": self.schema}}
+
+    def parse(self, text: str) -> Any:
+        """Return the instance that `text` holds; a Markdown fence around the JSON is taken off.
+
+        Raises:
+            pydantic.ValidationError: The text does not validate.
+        """
+        fenced = _FENCE.match(text)
+        source = fenced.group(1) if fenced else text
+        if not self.wrapped:
+            return self.adapter.validate_json(source)
+        envelope = TypeAdapter(dict[str, Any]).validate_json(source)
+        if "value" not in envelope:
+            raise ValidationError.from_exception_data(
+                self.name, [{"type": "missing", "loc": ("value",), "input": envelope}]
+            )
+        # Through JSON again: in JSON mode a date may be text and a tuple a list, in Python mode not always.
+        return self.adapter.validate_json(json.dumps(envelope["value"]))
+
+
+def output_schema(output_type: Any) -> OutputSchema:
+    """Return what `output_type` means on the wire.
+
+    Raises:
+        InvalidRequest: pydantic cannot make a JSON schema of it.
+    """
+    try:
+        return _hashable_output_schema(output_type)
+    except TypeError:
+        return _output_schema(output_type)
+
+
+def _output_schema(output_type: Any) -> OutputSchema:
+    try:
+        adapter = TypeAdapter[Any](output_type)
+        schema = adapter.json_schema()
+    except PydanticUserError as error:
+        raise InvalidRequest(
+            f"output_type: pydantic cannot make a JSON schema of {output_type!r} ({error.message}); "
+            "give a pydantic model or a type that TypeAdapter takes",
+            field="output_type",
+        ) from error
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or getattr(output_type, "__name__", "output")))[:64]
+    wrapped = schema.get("type") != "object" and "$ref" not in schema
+    if wrapped:
+        definitions = schema.pop("$defs", None)
+        schema = {
+            "type": "object",
+            "properties": {"value": schema},
+            "required": ["value"],
+            "additionalProperties": False,
+        }
+        if definitions:
+            schema["$defs"] = definitions
+    return OutputSchema(adapter, name or "output", schema, wrapped)
+
+
+_hashable_output_schema = lru_cache(maxsize=256)(_output_schema)
+
+
+def encode_value(value: Any) -> Any:
+    """Return `value` as JSON data that remembers which classes its parts are instances of."""
+    kind: Any = type(value)
+    if value is None or kind in {str, int, float, bool}:
+        return value
+    if kind is list:
+        return [encode_value(item) for item in value]
+    if kind is dict and all(isinstance(key, str) for key in value):
+        encoded = {key: encode_value(item) for key, item in value.items()}
+        return _tagged(dict, encoded) if _TYPE in value else encoded
+    if kind in {tuple, set, frozenset}:
+        return _tagged(kind, [encode_value(item) for item in value])
+    if isinstance(value, BaseModel):
+        # A parametrized generic cannot be imported by its name; its values validate by the origin just as well.
+        origin = value.__pydantic_generic_metadata__["origin"]
+        return _tagged(origin or kind, value.model_dump(mode="json", round_trip=True))
+    return _tagged(kind, TypeAdapter(kind).dump_python(value, mode="json", round_trip=True))
+
+
+def _tagged(kind: type[Any], data: Any) -> dict[str, Any]:
+    return {_TYPE: f"{kind.__module__}:{kind.__qualname__}", _VALUE: data}
+
+
+def decode_value(value: Any) -> Any:
+    """Return what `encode_value` was given; a value that it did not make comes back equal.
+
+    Raises:
+        ValueError: A class cannot be found where it was when the value was stored.
+    """
+    if type(value) is list:
+        return [decode_value(item) for item in cast("list[Any]", value)]
+    if type(value) is not dict:
+        return value
+    data = cast("dict[Any, Any]", value)
+    if set(data) != {_TYPE, _VALUE}:
+        return {key: decode_value(item) for key, item in data.items()}
+    kind: Any = _find_class(data[_TYPE])
+    if kind in {tuple, set, frozenset}:
+        return kind([decode_value(item) for item in data[_VALUE]])
+    if kind is dict:
+        return {key: decode_value(item) for key, item in data[_VALUE].items()}
+    return TypeAdapter(kind).validate_json(json.dumps(data[_VALUE]))
+
+
+def _find_class(path: str) -> type[Any]:
+    module_name, _, qualified = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in qualified.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"cannot find the class {path!r} of a stored value: define it in a module that can be imported"
+        ) from error
+    if not isinstance(found, type):
+        raise ValueError(f"{path!r} is not a class")
+    return found
