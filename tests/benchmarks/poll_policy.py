@@ -1,0 +1,162 @@
+"""Polls and lag of the poll policy beside fixed and exponential polling, by simulation with a stepped clock.
+
+A poll takes no time. The lag is the time from the end of a generation to the poll that sees it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from prefect_foxapi.policies import Durations, PollPolicy, Reading, next_delay
+
+GENERATIONS = 20_000
+
+NextDelay = Callable[[float, int, Sequence[Reading]], float]
+Progress = Callable[[float, float], float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Means over all generations."""
+
+    polls: float
+    lag: float
+    most_polls: int
+
+    def __str__(self) -> str:
+        return f"{self.polls:.2f} polls, {self.lag:.2f} s"
+
+
+def silent(elapsed: float, duration: float) -> float:
+    """A server that says nothing of progress."""
+    return 0.0
+
+
+def honest(elapsed: float, duration: float) -> float:
+    """A server whose progress is linear, in whole per cents."""
+    return math.floor(100 * elapsed / duration)
+
+
+def log_normal(median: float, sigma: float, *, count: int = GENERATIONS, seed: int = 8) -> list[float]:
+    """Durations in seconds, clipped to 0.4 to 180 s."""
+    draw = random.Random(seed)
+    return [min(max(draw.lognormvariate(math.log(median), sigma), 0.4), 180.0) for _ in range(count)]
+
+
+def simulate(
+    durations: Iterable[float],
+    delay: NextDelay,
+    *,
+    progress: Progress = silent,
+    seen: Callable[[float], None] = lambda duration: None,
+) -> Outcome:
+    """Poll one generation after the other; `seen` is told what a poller can know of each duration."""
+    polls = count = most = 0
+    lag = 0.0
+    for duration in durations:
+        elapsed = before = 0.0
+        readings: list[Reading] = []
+        while True:
+            before, elapsed = elapsed, elapsed + delay(elapsed, len(readings), readings)
+            if elapsed >= duration:
+                break
+            readings.append((elapsed, progress(elapsed, duration)))
+        seen((before + elapsed) / 2)
+        polls += len(readings) + 1
+        most = max(most, len(readings) + 1)
+        lag += elapsed - duration
+        count += 1
+    return Outcome(polls / count, lag / count, most)
+
+
+def adaptive(durations: Sequence[float], *, learns: bool, progress: Progress = silent, warm_up: int = 64) -> Outcome:
+    """Our policy, with what it has learned from its own polls (`learns`), or as it is before that."""
+    policy, learned, draw = PollPolicy(), Durations(), random.Random(1)
+
+    def delay(elapsed: float, polls: int, readings: Sequence[Reading]) -> float:
+        return next_delay(policy, elapsed=elapsed, progress=readings, learned=learned.of("model"), random=draw.random)
+
+    def record(seconds: float) -> None:
+        if learns:
+            learned.record("model", seconds)
+
+    if learns:
+        simulate(durations[:warm_up], delay, progress=progress, seen=record)
+    return simulate(durations, delay, progress=progress, seen=record)
+
+
+def fixed(interval: float) -> NextDelay:
+    """A poll every so many seconds."""
+    return lambda elapsed, polls, readings: interval
+
+
+def exponential(elapsed: float, polls: int, readings: Sequence[Reading]) -> float:
+    """1 s, doubled after each poll, up to 10 s."""
+    return min(2.0**polls, 10.0)
+
+
+def microseconds_per_call(calls: int = 20_000) -> float:
+    """CPU time of one `next_delay`, with a learned sample."""
+    learned = Durations()
+    for duration in log_normal(8, 0.8, count=64):
+        learned.record("model", duration)
+    policy, sample, draw = PollPolicy(), learned.of("model"), random.Random(1)
+    started = time.process_time()
+    for i in range(calls):
+        next_delay(policy, elapsed=i % 20, progress=((1.0, 0.0),), learned=sample, random=draw.random)
+    return (time.process_time() - started) / calls * 1e6
+
+
+def run() -> list[dict[str, str]]:
+    """The rows of this benchmark: what, ours, baseline, ratio, target."""
+    durations = log_normal(8, 0.8)
+    baselines = {
+        "fixed 5 s": simulate(durations, fixed(5)),
+        "fixed 1 s": simulate(durations, fixed(1)),
+        "exponential 1 s × 2 to 10 s": simulate(durations, exponential),
+    }
+    ours = (
+        ("before learning", adaptive(durations, learns=False), "≤ 6 polls, ≤ 1.5 s"),
+        ("after learning", adaptive(durations, learns=True), "≤ 6 polls, ≤ 1.0 s"),
+        ("honest progress", adaptive(durations, learns=True, progress=honest), "≤ 6 polls, ≤ 0.5 s"),
+    )
+    rows = [
+        _row(f"poll, median 8 s, {what}, beside {name}", outcome, baseline, target)
+        for what, outcome, target in ours
+        for name, baseline in baselines.items()
+    ]
+    for name, others in other_distributions().items():
+        baseline = simulate(others, fixed(5))
+        for what, learns in (("before learning", False), ("after learning", True)):
+            rows.append(_row(f"poll, {name}, {what}, beside fixed 5 s", adaptive(others, learns=learns), baseline, ""))
+    cost = microseconds_per_call()
+    rows.append({"what": "next_delay, CPU", "ours": f"{cost:.0f} µs", "baseline": "", "ratio": "", "target": "≤ 50 µs"})
+    return rows
+
+
+def other_distributions(count: int = 4_000) -> dict[str, list[float]]:
+    """Durations unlike those that the policy was made for."""
+    draw = random.Random(5)
+    short, long = log_normal(2, 0.4, count=count, seed=2), log_normal(60, 0.3, count=count, seed=3)
+    return {
+        "median 2 s": log_normal(2, 0.8, count=count),
+        "median 30 s": log_normal(30, 0.8, count=count),
+        "median 90 s": log_normal(90, 0.5, count=count),
+        "2 s or 60 s": [draw.choice(pair) for pair in zip(short, long, strict=True)],
+        "always 8 s": [8.0] * count,
+        "always 0.1 s": [0.1] * count,
+    }
+
+
+def _row(what: str, ours: Outcome, baseline: Outcome, target: str) -> dict[str, str]:
+    ratio = f"{ours.polls / baseline.polls:.2f} polls, {ours.lag / baseline.lag:.2f} lag"
+    return {"what": what, "ours": str(ours), "baseline": str(baseline), "ratio": ratio, "target": target}
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(" | ".join(row.values()))
