@@ -84,7 +84,7 @@ class PollPolicy(_Policy):
     """
 
     minimum: Seconds = 0.25
-    maximum: Seconds = 10.0
+    maximum: Seconds = 15.0
     interval: Seconds | None = None
 
     @model_validator(mode="after")
@@ -208,15 +208,15 @@ def delay_for_results(policy: PollPolicy, *, since: float, random: Random) -> fl
 
 
 # Seconds of waiting for nothing that one poll is worth. A lower price means more polls and less lag.
-_POLL_PRICE = 0.24
+_POLL_PRICE = 0.23
 _PROGRESS_REACH = 3.0
 _JITTER = 0.2
 
 # Before anything is learned: half of all generations take more than this, one in six more than three times it.
 _PRIOR_CENTER = math.log(8.0)
 _PRIOR_SPREAD = 1.1
-# As many generations as the prior counts for. It never goes wholly, since it also says what happens beyond the sample.
-_PRIOR_WEIGHT = 4.0
+# The prior counts for one generation. It never goes wholly, since it also speaks for what is far beyond the sample.
+_PRIOR_WEIGHT = 1.0
 
 _BISECTIONS = 8
 
