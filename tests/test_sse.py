@@ -189,11 +189,22 @@ def test_comments_are_no_events_and_end_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "flood", [b"x" * 1_000, b"data: " + b"x" * 94 + b"\n", b"data:\n", b"x" * 50 + b"\n" + b"y" * 200]
+    "flood",
+    [
+        b"x" * 1_000,
+        b"data: " + b"x" * 94 + b"\n",
+        b"data:\n",
+        b"data: " + b"x" * 200 + b"\n\n",
+        b"x" * 50 + b"\n" + b"y" * 200,
+    ],
 )
 def test_an_event_without_end_is_refused(flood: bytes) -> None:
     with pytest.raises(UnreadableResponse, match="more than 150 bytes"):
         decode(*[flood] * 200, decoder=EventDecoder(max_event=150))
+
+
+def test_small_events_do_not_add_up() -> None:
+    assert decode(*[b"data: a\n\n"] * 200, decoder=EventDecoder(max_event=150)) == [Event("", "a")] * 200
 
 
 def test_keep_alive_for_hours_does_not_fill_an_event() -> None:
@@ -227,14 +238,15 @@ def test_an_answer_is_put_together() -> None:
         sse("chunk", chunk_json("1 2")),
         sse("chunk", chunk_json(" 3", finish_reason="stop")),
         sse("chunk", {"choices": [], "usage": usage, "emulated_at": 1.5}),
-        sse("done", {"total_chunks": 6}),
+        sse("chunk", chunk_json("")),
+        sse("done", {"total_chunks": 7}),
     )
     assert reader.complete
     assert (reader.answer.text, reader.answer.reasoning) == ("1 2 3", "Counting.")
     assert reader.answer.finish_reason == "stop"
     assert reader.answer.usage is not None
     assert reader.answer.usage.model_dump() == usage
-    assert chunks[-1].model_extra == {"emulated_at": 1.5}
+    assert chunks[-2].model_extra == {"emulated_at": 1.5}
 
 
 def test_an_answer_without_reasoning_has_none() -> None:
