@@ -141,6 +141,16 @@ class ChatCompletionChunk(Wire):
     choices: Annotated[tuple[ChunkChoice, ...], BeforeValidator(_or_empty)] = ()
     usage: Usage | None = None
 
+    @property
+    def text(self) -> str:
+        """What this chunk adds to the answer's text."""
+        return (self.choices[0].delta.content or "") if self.choices else ""
+
+    @property
+    def reasoning(self) -> str:
+        """What this chunk adds to the reasoning."""
+        return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
+
 
 class StreamLink(Wire):
     """Where the stream of a generation is, relative to the base URL."""
@@ -290,6 +300,44 @@ class Generation(Wire, Generic[T]):
         )
 
 
+class SubmittedGeneration(Wire):
+    """A generation that is paid for and may not have ended yet; `wait_for_generation` takes it.
+
+    Attributes:
+        generation_id: FoxAPI's id of it.
+        model: The model that was asked.
+        key: The generation key, under which the ledger has it.
+        origin: How it was come by: `billed`, `replayed`, `joined` or `resumed`.
+    """
+
+    generation_id: GenerationId
+    model: str
+    key: str
+    origin: Origin
+
+
+class UnsettledGeneration(Wire):
+    """A generation of the ledger that was submitted and never collected, or that nobody can know about.
+
+    Attributes:
+        key: The generation key, for `settle`.
+        state: `submitted`, `submitting` or `ambiguous`.
+        model: The model that was asked.
+        generation_id: FoxAPI's id of it, where one is known.
+        submitted_at: When, in Unix seconds.
+        submitted_by: Host, process and flow run.
+        reason: Why nobody can know, for an ambiguous one.
+    """
+
+    key: str
+    state: str
+    model: str
+    generation_id: str | None = None
+    submitted_at: float
+    submitted_by: str
+    reason: str | None = None
+
+
 class Model(Wire):
     """A model that a key may use (contract §6). Capabilities: `text`, `vision`, `video`, `audio`, `file`."""
 
@@ -309,7 +357,7 @@ class UploadedFile(Wire):
 
 
 class Credits(Wire):
-    """Balance and use of a key; FoxAPI does not publish the shape, so every other field is kept as it came (contract §8)."""
+    """Balance and use of a key; FoxAPI does not publish the shape, so all is kept as it came (contract §8)."""
 
     balance: float | None = None
     used: float | None = None

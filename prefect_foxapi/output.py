@@ -15,6 +15,7 @@ from prefect_foxapi.errors import InvalidRequest
 
 _FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _TYPE, _VALUE = "__type__", "__value__"
+_COLLECTIONS: frozenset[Any] = frozenset({tuple, set, frozenset})
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ _hashable_output_schema = lru_cache(maxsize=256)(_output_schema)
 
 def encode_value(value: Any) -> Any:
     """Return `value` as JSON data that remembers which classes its parts are instances of."""
-    kind: Any = type(value)
+    kind = cast("Any", type(value))
     if value is None or kind in {str, int, float, bool}:
         return value
     if kind is list:
@@ -102,13 +103,13 @@ def encode_value(value: Any) -> Any:
     if kind is dict and all(isinstance(key, str) for key in value):
         encoded = {key: encode_value(item) for key, item in value.items()}
         return _tagged(dict, encoded) if _TYPE in value else encoded
-    if kind in {tuple, set, frozenset}:
+    if kind in _COLLECTIONS:
         return _tagged(kind, [encode_value(item) for item in value])
     if isinstance(value, BaseModel):
         # A parametrized generic cannot be imported by its name; its values validate by the origin just as well.
         origin = value.__pydantic_generic_metadata__["origin"]
         return _tagged(origin or kind, value.model_dump(mode="json", round_trip=True))
-    return _tagged(kind, TypeAdapter(kind).dump_python(value, mode="json", round_trip=True))
+    return _tagged(kind, TypeAdapter[Any](kind).dump_python(value, mode="json", round_trip=True))
 
 
 def _tagged(kind: type[Any], data: Any) -> dict[str, Any]:
@@ -128,15 +129,15 @@ def decode_value(value: Any) -> Any:
     data = cast("dict[Any, Any]", value)
     if set(data) != {_TYPE, _VALUE}:
         return {key: decode_value(item) for key, item in data.items()}
-    kind: Any = _find_class(data[_TYPE])
-    if kind in {tuple, set, frozenset}:
+    kind = _find_class(data[_TYPE])
+    if kind in _COLLECTIONS:
         return kind([decode_value(item) for item in data[_VALUE]])
     if kind is dict:
         return {key: decode_value(item) for key, item in data[_VALUE].items()}
     return TypeAdapter(kind).validate_json(json.dumps(data[_VALUE]))
 
 
-def _find_class(path: str) -> type[Any]:
+def _find_class(path: str) -> Any:
     module_name, _, qualified = path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
@@ -148,4 +149,4 @@ def _find_class(path: str) -> type[Any]:
         ) from error
     if not isinstance(found, type):
         raise ValueError(f"{path!r} is not a class")
-    return found
+    return cast("Any", found)

@@ -1,0 +1,155 @@
+"""The one background event loop of a process, on which every generation of every task is submitted and awaited.
+
+Synchronous tasks hand their coroutine to it, and asynchronous ones too: whatever threads and event loops their flows
+run in, they share one pool of connections, one cool-down after a 429, and one ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+# A thread that waits in one blocking call does not see an exception that is raised in it from outside, such as a
+# time-out of Prefect's; waking up now and then lets it.
+_LOOK_UP_EVERY = 0.5
+_SHUTDOWN_WITHIN = 10.0
+
+
+class _Job(Generic[T]):
+    """A coroutine on the background loop: `finished` comes to its end when the coroutine really has."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.finished: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop = loop
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+        # This also carries the caller's context over, and with it Prefect's run logger and the current span.
+        loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.finished.set_exception(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self.finished.set_exception(error)
+        else:
+            self.finished.set_result(task.result())
+
+    def cancel(self) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+
+
+class BackgroundLoop:
+    """An event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._thread = threading.Thread(target=self._run, name="prefect-foxapi", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def on_close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have something closed before the loop ends."""
+        self._closers.append(closer)
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine here, in the caller's context, and wait for it in this thread.
+
+        What interrupts the waiting cancels the coroutine, and lets it come to its end before it goes on.
+        """
+        job = _Job(self.loop, coroutine)
+        try:
+            _wait(job.finished)
+        except BaseException:
+            job.cancel()
+            _wait(job.finished)
+            raise
+        return job.finished.result()
+
+    async def acall(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine here, in the caller's context, and wait for it in another event loop, with the same care."""
+        job = _Job(self.loop, coroutine)
+        finished = asyncio.wrap_future(job.finished)
+        try:
+            return await asyncio.shield(finished)
+        except asyncio.CancelledError:
+            job.cancel()
+            await asyncio.wait({finished})
+            if not finished.cancelled():
+                finished.exception()
+            raise
+
+    def close(self) -> None:
+        """Cancel what still runs, close what was opened, and end the loop."""
+        if not self._thread.is_alive():
+            return
+        closing = asyncio.run_coroutine_threadsafe(self._close(), self.loop)
+        concurrent.futures.wait([closing], timeout=_SHUTDOWN_WITHIN)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=_SHUTDOWN_WITHIN)
+        if not self._thread.is_alive():
+            self.loop.close()
+
+    async def _close(self) -> None:
+        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for closer in reversed(self._closers):
+            await closer()
+        await self.loop.shutdown_asyncgens()
+
+
+def _wait(finished: concurrent.futures.Future[Any]) -> None:
+    while not concurrent.futures.wait([finished], timeout=_LOOK_UP_EVERY).done:
+        pass
+
+
+_lock = threading.Lock()
+_current: BackgroundLoop | None = None
+_of_the_parent: list[BackgroundLoop | None] = []
+
+
+def background() -> BackgroundLoop:
+    """The background loop of this process, started when it is first needed."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = BackgroundLoop()
+        return _current
+
+
+@atexit.register
+def close_background() -> None:
+    """End the background loop, if there is one; the next use starts another."""
+    global _current
+    with _lock:
+        ending, _current = _current, None
+    if ending is not None:
+        ending.close()
+
+
+def _forget_in_child() -> None:
+    """A forked child has no thread of its parent's. It must not close the loop either, whose epoll they share."""
+    global _current, _lock
+    _of_the_parent.append(_current)
+    _current = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

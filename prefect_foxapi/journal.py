@@ -1,0 +1,96 @@
+"""The ledger as the journal of a submission: the claim before the request, its outcome after it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Literal
+
+from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Row, Subject
+from prefect_foxapi.models import GenerationSnapshot
+from prefect_foxapi.observability import run_logger
+
+
+class FoundInstead(Exception):
+    """There is no need to submit, or no right to: this is what the ledger has."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row.key)
+        self.row = row
+
+
+class LedgerJournal:
+    """Writes one submission down.
+
+    Args:
+        ledger: Where.
+        subject: What is submitted.
+        claimant: By whom.
+        deadline: Seconds in which the submission is answered, or else nobody can know.
+        max_age: Seconds that a result may be old to be had instead, or None.
+        on_ambiguous: Whether an ambiguous submission may be repeated.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        subject: Subject,
+        claimant: Claimant,
+        *,
+        deadline: float,
+        max_age: float | None,
+        on_ambiguous: Literal["raise", "resubmit"],
+    ) -> None:
+        self._ledger = ledger
+        self._subject = subject
+        self._claimant = claimant
+        self._deadline = deadline
+        self._max_age = max_age
+        self._on_ambiguous: Literal["raise", "resubmit"] = on_ambiguous
+        self._claimed: Claimed | None = None
+
+    async def sending(self) -> None:
+        """Claim the key.
+
+        Raises:
+            FoundInstead: It is claimed, submitted, completed or ambiguous already.
+            LedgerError: The ledger cannot be used; nothing was sent.
+        """
+        claimed = await self._ledger.claim(
+            self._subject,
+            self._claimant,
+            deadline=self._deadline,
+            max_age=self._max_age,
+            on_ambiguous=self._on_ambiguous,
+        )
+        if isinstance(claimed, Row):
+            raise FoundInstead(claimed)
+        self._claimed = claimed
+
+    async def accepted(self, snapshot: GenerationSnapshot) -> None:
+        """Keep the id."""
+        try:
+            await self._ledger.accepted(self._known(), snapshot.id, credits=snapshot.credits)
+        except LedgerError as error:
+            run_logger().error("Generation %s is paid for, but not in the ledger: %s", snapshot.id, error)
+            raise
+
+    async def refused(self, error: BaseException) -> None:
+        """Free the key."""
+        await self._try_to_note(self._ledger.refused(self._known(), str(error)), error)
+
+    async def lost(self, error: BaseException) -> None:
+        """Note that nobody can know."""
+        await self._try_to_note(self._ledger.lost(self._known(), str(error) or type(error).__name__), error)
+
+    async def _try_to_note(self, note: Coroutine[Any, Any, None], error: BaseException) -> None:
+        try:
+            await note
+        except LedgerError as trouble:
+            # The claim's deadline makes it ambiguous all the same; the first error says more.
+            run_logger().error("The ledger could not note that a submission ended with %r: %s", error, trouble)
+
+    def _known(self) -> Claimed:
+        if self._claimed is None:
+            raise LedgerError("a submission ended that was never claimed")
+        return self._claimed

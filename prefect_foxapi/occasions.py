@@ -1,0 +1,87 @@
+"""What the caching options of a Prefect task run mean for paying.
+
+`refresh_cache` pays anew and lets later calls have the new result; `NO_CACHE` pays anew and keeps the result to
+itself; `cache_expiration` bounds the age of a result. The first two pay once *for each call of a flow run*: a flow run
+that crashed and runs again finds what the same call paid for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
+
+from prefect_foxapi.identity import salted_key
+
+_REMEMBERED_CALLS = 100_000
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """How one call may use what other calls paid for.
+
+    Attributes:
+        salt: Sets this call apart from all others but itself, repeated; empty where it shares with everybody.
+        publish: Whether the others may have this call's result, although it did not want theirs.
+        max_age: Seconds that a result may be old, or None.
+    """
+
+    salt: tuple[str, ...] = ()
+    publish: bool = False
+    max_age: float | None = None
+
+    def key_for(self, key: str) -> str:
+        """The key under which this call's payment stands."""
+        return salted_key(key, *self.salt) if self.salt else key
+
+
+def current_occasion(key: str) -> Occasion:
+    """The occasion of the task run that asks for `key` now."""
+    context = TaskRunContext.get()
+    if context is None:
+        return Occasion()
+    task = context.task
+    refresh = task.refresh_cache if task.refresh_cache is not None else PREFECT_TASKS_REFRESH_CACHE.value()
+    if task.cache_policy == NO_CACHE:
+        return Occasion(salt=("no-cache", *_call(context, key)))
+    if refresh:
+        return Occasion(salt=("refresh", *_call(context, key)), publish=True)
+    expiration = task.cache_expiration
+    return Occasion(max_age=expiration.total_seconds() if expiration is not None else None)
+
+
+def _call(context: TaskRunContext, key: str) -> tuple[str, str]:
+    """Names a call so that it has the same name when its flow run runs again.
+
+    That is its flow run, and how many calls for the same key this attempt of the flow run made before it: unlike the
+    order of all calls, that does not depend on which of several concurrent ones came first.
+    """
+    task_run = context.task_run
+    if task_run.flow_run_id is None:
+        return (str(task_run.id), "0")
+    flow = FlowRunContext.get()
+    attempt = flow.flow_run.run_count if flow and flow.flow_run else 0
+    return (str(task_run.flow_run_id), str(_calls.number(f"{task_run.flow_run_id}:{attempt}:{key}", str(task_run.id))))
+
+
+class _Calls:
+    """Numbers the task runs of this process that ask for the same thing; a retried task run keeps its number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, dict[str, int]] = OrderedDict()
+
+    def number(self, what: str, task_run: str) -> int:
+        with self._lock:
+            runs = self._known.setdefault(what, {})
+            self._known.move_to_end(what)
+            while len(self._known) > _REMEMBERED_CALLS:
+                self._known.popitem(last=False)
+            return runs.setdefault(task_run, len(runs))
+
+
+_calls = _Calls()

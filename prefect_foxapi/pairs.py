@@ -1,0 +1,42 @@
+"""One coroutine, two Prefect tasks: one for synchronous flows, one for asynchronous ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from typing_extensions import ParamSpec
+
+from prefect_foxapi.background import background
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def task_pair(
+    coroutine: Callable[P, Coroutine[Any, Any, R]], *, cache_policy: CachePolicy = NO_CACHE
+) -> tuple[Task[P, R], Task[P, Coroutine[Any, Any, R]]]:
+    """Make the two tasks that run `coroutine` on the background loop; signature and types are the coroutine's.
+
+    Neither retries by itself: what may be repeated over HTTP is repeated there.
+    """
+    name = coroutine.__name__.strip("_")
+
+    @wraps(coroutine)
+    def synchronous(*args: P.args, **kwargs: P.kwargs) -> R:
+        return background().call(coroutine(*args, **kwargs))
+
+    @wraps(coroutine)
+    async def asynchronous(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await background().acall(coroutine(*args, **kwargs))
+
+    asynchronous.__name__ = asynchronous.__qualname__ = f"a{name}"
+    synchronous.__name__ = synchronous.__qualname__ = name
+    # JSON, not pickle: it is the same for every version of Python that shares the result storage.
+    return (
+        task(name=name, cache_policy=cache_policy, result_serializer="json")(synchronous),
+        task(name=name, cache_policy=cache_policy, result_serializer="json")(asynchronous),
+    )

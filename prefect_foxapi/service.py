@@ -1,0 +1,318 @@
+"""Paying once: from what is asked to a generation that has its result, through the ledger.
+
+One service serves a whole process, on its background loop. Whoever asks for a generation gets the one that was paid
+for already, in whatever process, or pays for it and writes down so before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prefect_foxapi.background import background
+from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.collecting import Collector, Result, Wanted
+from prefect_foxapi.credentials import FoxAPICredentials
+from prefect_foxapi.delivery import Delivery
+from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, GenerationFailed, LedgerError, NotFound
+from prefect_foxapi.journal import FoundInstead, LedgerJournal
+from prefect_foxapi.ledger import Claimant, Ledger, Row, State, Subject
+from prefect_foxapi.messages import GenerationRequest
+from prefect_foxapi.models import Generation, Origin
+from prefect_foxapi.observability import log_signal, run_logger
+from prefect_foxapi.occasions import Occasion
+from prefect_foxapi.policies import Durations, PollPolicy
+from prefect_foxapi.settings import current_settings
+from prefect_foxapi.waiting import OnDelta
+
+_ASK_AGAIN_FIRST = 0.02
+_ASK_AGAIN_MOST = 0.5
+# Between the claim and the request, and between the answer and its being written down.
+_CLAIM_MARGIN = 5.0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one call asks for.
+
+    Attributes:
+        request: The request, with local attachments not yet uploaded.
+        credentials: Who pays.
+        key: The generation key.
+        digests: SHA-256 of the local attachments, by URL.
+        occasion: What the caching options of the task run mean for this call.
+        claimant: Who asks.
+        on_ambiguous: What to do where nobody can know.
+        timeout: Seconds to wait at the most, or None.
+        poll: How often to ask for the result.
+        stream: Whether to read the stream.
+        on_delta: What takes the chunks as they come.
+    """
+
+    request: GenerationRequest
+    credentials: FoxAPICredentials
+    key: str
+    digests: dict[str, str]
+    occasion: Occasion
+    claimant: Claimant
+    on_ambiguous: Literal["raise", "resubmit"] = "raise"
+    timeout: float | None = None
+    poll: PollPolicy = field(default_factory=PollPolicy)
+    stream: bool = False
+    on_delta: OnDelta | None = None
+
+    @property
+    def paid_key(self) -> str:
+        """The key under which this call's payment stands in the ledger."""
+        return self.occasion.key_for(self.key)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A generation that is paid for: its id, and its result if that is known already."""
+
+    generation_id: str
+    origin: Origin
+    age: float | None = None
+    result: dict[str, Any] | None = None
+    key: str | None = None
+
+
+class GenerationService:
+    """Obtains generations; its coroutines run on the background loop."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[object, ...], FoxAPIClient] = {}
+        self._ledgers: dict[str, Ledger] = {}
+        self._durations = Durations()
+        self._collector = Collector(self._durations)
+        self._delivery = Delivery()
+
+    def client(self, credentials: FoxAPICredentials) -> FoxAPIClient:
+        """The one client of these credentials."""
+        identity = credentials.client_identity
+        if identity not in self._clients:
+            self._clients[identity] = credentials.get_client(hooks=(log_signal,))
+        return self._clients[identity]
+
+    def ledger(self) -> Ledger:
+        """The one ledger that the settings name."""
+        settings = current_settings()
+        location = settings.ledger_location()
+        if location not in self._ledgers:
+            self._ledgers[location] = Ledger(
+                location,
+                keep_results=settings.ledger_keeps_results,
+                retention=settings.ledger_retention_days * 86400,
+                spill_folder=settings.spill_folder(),
+            )
+        return self._ledgers[location]
+
+    async def aclose(self) -> None:
+        """Close every client and ledger."""
+        for client in self._clients.values():
+            await client.aclose()
+        for ledger in self._ledgers.values():
+            await ledger.aclose()
+
+    async def generate(self, ask: Ask) -> Generation[Any]:
+        """Obtain a generation with its result.
+
+        Raises:
+            FoxAPIError: Any of them; what was paid for stays in the ledger.
+        """
+        started = time.monotonic()
+        while True:
+            found = await self.submit(ask)
+            try:
+                result = await self._result(ask, found)
+                break
+            except NotFound as error:
+                if ask.on_ambiguous != "resubmit":
+                    raise AmbiguousSubmission(
+                        f"FoxAPI no longer knows generation {found.generation_id}, which was paid for; it is not paid "
+                        'for again by itself (on_ambiguous="resubmit" allows that)',
+                        generation_id=found.generation_id,
+                        key=found.key,
+                        status=404,
+                    ) from error
+        if ask.occasion.publish:
+            await self._publish(ask, result)
+        return result.generation(origin=found.origin, latency=time.monotonic() - started)
+
+    async def submit(self, ask: Ask) -> Found:
+        """Find the generation where it is paid for, or pay for it.
+
+        Raises:
+            AmbiguousSubmission: Nobody can know whether it was paid for.
+            GenerationFailed: This very task run paid for it before, and it failed.
+        """
+        ledger, key = self.ledger(), ask.paid_key
+        joined, pause = False, _ASK_AGAIN_FIRST
+        row = (await ledger.find([key])).get(key)
+        while True:
+            if row is None or self._needs_claim(row, ask):
+                try:
+                    return await self._pay(ask, ledger)
+                except FoundInstead as instead:
+                    row = instead.row
+            if row.state is not State.SUBMITTING:
+                return self._found(row, ask, joined=joined)
+            joined = True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _ASK_AGAIN_MOST)
+            row = (await ledger.find([key])).get(key)
+
+    async def collect(self, credentials: FoxAPICredentials, wanted: Wanted) -> Generation[Any]:
+        """Wait for a generation of which only the id is known.
+
+        Raises:
+            NotFound: FoxAPI does not know it.
+            FoxAPIError: As for `generate`.
+        """
+        started, ledger = time.monotonic(), self.ledger()
+        row = await ledger.find_generation(wanted.generation_id)
+        known = row is not None and row.account == wanted.account
+        if row is not None and known and row.state is State.COMPLETED and row.result:
+            result, origin = Result.restored(row.result), "replayed"
+        else:
+            origin = "joined" if self._collector.is_waiting(credentials.origin, wanted.generation_id) else "resumed"
+            result = await self._collector.collect(wanted, client=self.client(credentials), ledger=ledger)
+        return result.generation(origin=origin, latency=time.monotonic() - started)
+
+    async def _pay(self, ask: Ask, ledger: Ledger) -> Found:
+        client, account = self.client(ask.credentials), ask.credentials.account_name
+        request = await self._delivery.ready(ask.request, ask.digests, client=client, ledger=ledger, account=account)
+        subject = Subject(key=ask.paid_key, account=account, base_url=client.base_url, model=request.model)
+        journal = LedgerJournal(
+            ledger,
+            subject,
+            ask.claimant,
+            deadline=client.submission_deadline + _CLAIM_MARGIN,
+            max_age=ask.occasion.max_age,
+            on_ambiguous=ask.on_ambiguous,
+        )
+        try:
+            snapshot = await client.submit(request, journal=journal)
+        except FoxAPIError as error:
+            error.key = error.key or ask.paid_key
+            raise
+        run_logger().info(
+            "Generation %s is submitted to %s; if this run ends, wait_for_generation(%r) or the next run collects it",
+            snapshot.id,
+            request.model,
+            snapshot.id,
+        )
+        return Found(snapshot.id, "billed", age=0.0, key=ask.paid_key)
+
+    async def _result(self, ask: Ask, found: Found) -> Result:
+        if found.result is not None:
+            return Result.restored(found.result)
+        wanted = Wanted(
+            generation_id=found.generation_id,
+            account=ask.credentials.account_name,
+            model=ask.request.model,
+            key=found.key,
+            age=found.age,
+            timeout=ask.timeout,
+            poll=ask.poll,
+            stream=ask.stream,
+            on_delta=ask.on_delta,
+        )
+        return await self._collector.collect(wanted, client=self.client(ask.credentials), ledger=self.ledger())
+
+    async def _publish(self, ask: Ask, result: Result) -> None:
+        """Let later calls have the result of one that was asked for anew."""
+        subject = Subject(
+            key=ask.key,
+            account=ask.credentials.account_name,
+            base_url=ask.credentials.origin,
+            model=ask.request.model,
+        )
+        ledger = self.ledger()
+        try:
+            await ledger.publish(
+                subject,
+                ask.claimant,
+                result.snapshot.id,
+                result.stored(),
+                expires_at=result.expires_at(ledger.clock()),
+            )
+        except LedgerError as error:
+            run_logger().warning("The ledger could not pass on a refreshed generation: %s", error)
+
+    def _needs_claim(self, row: Row, ask: Ask) -> bool:
+        """Whether only a claim can tell what is to be done."""
+        now = self.ledger().clock()
+        match row.state:
+            case State.COMPLETED:
+                return not row.fresh(now, ask.occasion.max_age)
+            case State.SUBMITTED:
+                return False
+            case State.SUBMITTING:
+                return row.deadline <= now
+            case _:
+                return True
+
+    def _found(self, row: Row, ask: Ask, *, joined: bool) -> Found:
+        if row.state is State.AMBIGUOUS:
+            raise AmbiguousSubmission(
+                f"submission {row.key[:12]} by {row.claimant} may have been accepted and billed, or not, and nobody "
+                f'can know ({row.reason}); on_ambiguous="resubmit" pays again, and so does, once, '
+                f'settle({row.key[:12]!r}, "allow_resubmit")',
+                key=row.key,
+                generation_id=row.generation_id,
+                submitted_at=row.claimed_at,
+                submitted_by=str(row.claimant),
+            )
+        if row.state is State.FAILED:
+            error = row.error or {}
+            raise GenerationFailed(
+                f"generation {row.generation_id} failed: {error.get('message') or 'no reason given'}",
+                error=error,
+                generation_id=row.generation_id,
+                key=row.key,
+            )
+        if row.generation_id is None:
+            raise LedgerError(f"the ledger's row {row.key[:12]} is {row.state.value} without an id", key=row.key)
+        age = self.ledger().clock() - (row.accepted_at or row.claimed_at)
+        if row.state is State.COMPLETED:
+            return Found(row.generation_id, "joined" if joined else "replayed", age, row.result, row.key)
+        return Found(row.generation_id, self._origin_in_flight(row, ask, joined), age, None, row.key)
+
+    def _origin_in_flight(self, row: Row, ask: Ask, joined: bool) -> Origin:
+        owner, asker = row.claimant, ask.claimant
+        if joined or self._collector.is_waiting(row.base_url, row.generation_id or ""):
+            return "joined"
+        if owner.process == asker.process or (owner.flow_run_id and owner.flow_run_id == asker.flow_run_id):
+            return "resumed"
+        return "resumed" if owner.host == asker.host and not _is_alive(owner.pid) else "joined"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+_lock = threading.Lock()
+_services: dict[int, GenerationService] = {}
+
+
+def service() -> GenerationService:
+    """The service of this process's background loop."""
+    loop = background()
+    with _lock:
+        if id(loop) not in _services:
+            _services.clear()
+            _services[id(loop)] = GenerationService()
+            loop.on_close(_services[id(loop)].aclose)
+        return _services[id(loop)]
