@@ -7,7 +7,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -308,6 +308,7 @@ seconds = st.floats(0.001, 1e6)
 
 
 @settings(deadline=None)
+@example(limits=[1.0, 1e300], elapsed=1e15, progress=[], durations=[], number=0.5)
 @given(
     limits=st.tuples(seconds, seconds).map(sorted),
     elapsed=st.floats(-10),

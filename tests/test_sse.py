@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sse_starlette import ServerSentEvent
 
 from prefect_foxapi.errors import UnreadableResponse
 from prefect_foxapi.models import ChatCompletionChunk
@@ -224,6 +225,19 @@ def test_time_grows_with_the_size_and_not_with_its_square(block: bytes) -> None:
 
     small = min(seconds(10_000) for _ in range(3))
     assert seconds(160_000) < 16 * 5 * small
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_events_written_by_another_library_are_read(end: str) -> None:
+    def written(**event: Any) -> bytes:
+        return ServerSentEvent(sep=end, **event).encode()
+
+    stream = (
+        written(data="a\nb", event="chunk", id="1", retry=5)
+        + written(comment="ping")
+        + written(data="{}", event="done")
+    )
+    assert decode(stream) == [Event("chunk", "a\nb"), Event("done", "{}")]
 
 
 # Events to an answer
