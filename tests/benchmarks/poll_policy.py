@@ -54,18 +54,18 @@ def simulate(
     progress: Progress = silent,
     seen: Callable[[float], None] = lambda duration: None,
 ) -> Outcome:
-    """Poll one generation after the other; `seen` is told what a poller can know of each duration."""
+    """Poll one generation after the other; `seen` is told when the end was seen, as a wait learns it."""
     polls = count = most = 0
     lag = 0.0
     for duration in durations:
-        elapsed = before = 0.0
+        elapsed = 0.0
         readings: list[Reading] = []
         while True:
-            before, elapsed = elapsed, elapsed + delay(elapsed, len(readings), readings)
+            elapsed += delay(elapsed, len(readings), readings)
             if elapsed >= duration:
                 break
             readings.append((elapsed, progress(elapsed, duration)))
-        seen((before + elapsed) / 2)
+        seen(elapsed)
         polls += len(readings) + 1
         most = max(most, len(readings) + 1)
         lag += elapsed - duration
