@@ -223,7 +223,7 @@ def test_progress_that_lies_costs_little(lie: str) -> None:
     some = log_normal(8, 0.8, count=3_000)
     truthful, fooled = adaptive(some, learns=True), adaptive(some, learns=True, progress=LIES[lie])
     assert fooled.polls <= truthful.polls + 1
-    assert fooled.lag <= 3 * truthful.lag
+    assert fooled.lag <= 4 * truthful.lag
 
 
 # One delay
