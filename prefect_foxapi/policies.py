@@ -135,8 +135,17 @@ class Durations:
         self._recent: OrderedDict[str, deque[float]] = OrderedDict()
         self._samples: dict[str, DurationSample] = {}
 
-    def record(self, model: str, seconds: float) -> None:
-        """Remember that a generation took so many seconds; what cannot be a duration is passed over."""
+    def record(self, model: str, seconds: float, *, unfinished_at: float | None = None) -> None:
+        """Remember how long a generation took; what cannot be a duration is passed over.
+
+        Args:
+            model: Its model.
+            seconds: When it was seen to be finished, in seconds since its submission.
+            unfinished_at: When the poll before that saw it unfinished. It ended in between, and the middle is
+                remembered: else late polls would be learned as long generations, and make later polls later still.
+        """
+        if unfinished_at is not None:
+            seconds = (unfinished_at + seconds) / 2
         if not 0 < seconds < math.inf:
             return
         with self._lock:

@@ -52,9 +52,9 @@ def simulate(
     delay: NextDelay,
     *,
     progress: Progress = silent,
-    seen: Callable[[float], None] = lambda duration: None,
+    seen: Callable[[float, float], None] = lambda finished, unfinished: None,
 ) -> Outcome:
-    """Poll one generation after the other; `seen` is told when the end was seen, as a wait learns it."""
+    """Poll one generation after the other; `seen` is told when it was found finished, and unfinished before that."""
     polls = count = most = 0
     lag = 0.0
     for duration in durations:
@@ -65,7 +65,7 @@ def simulate(
             if elapsed >= duration:
                 break
             readings.append((elapsed, progress(elapsed, duration)))
-        seen(elapsed)
+        seen(elapsed, readings[-1][0] if readings else 0.0)
         polls += len(readings) + 1
         most = max(most, len(readings) + 1)
         lag += elapsed - duration
@@ -80,9 +80,9 @@ def adaptive(durations: Sequence[float], *, learns: bool, progress: Progress = s
     def delay(elapsed: float, polls: int, readings: Sequence[Reading]) -> float:
         return next_delay(policy, elapsed=elapsed, progress=readings, learned=learned.of("model"), random=draw.random)
 
-    def record(seconds: float) -> None:
+    def record(finished: float, unfinished: float) -> None:
         if learns:
-            learned.record("model", seconds)
+            learned.record("model", finished, unfinished_at=unfinished)
 
     if learns:
         simulate(durations[:warm_up], delay, progress=progress, seen=record)
