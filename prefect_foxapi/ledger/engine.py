@@ -1,0 +1,240 @@
+"""Databases that the ledger lives in: one transaction after the other, durable when it returns.
+
+SQLite runs in threads of its own, without an async driver: a batch then costs one change of threads instead of one for
+each statement. PostgreSQL is spoken to with asyncpg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger import schema
+from prefect_foxapi.ledger.failures import is_contention, is_disconnect
+from prefect_foxapi.ledger.picture import Conflict
+
+__all__ = ["Database", "PostgreSQL", "SQLite", "open_database"]
+
+T = TypeVar("T")
+
+_BUSY = 30.0
+"""How long to wait for another process's transaction, in seconds."""
+_CONNECT = 10.0
+_TRIES = 20
+
+
+class Database(Protocol):
+    """Where the ledger lives.
+
+    Attributes:
+        where: Its name for messages, without a password.
+        spill_folder: Where to keep what cannot be written to it, by default.
+    """
+
+    where: str
+    spill_folder: Path | None
+
+    async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Do `work` in one transaction, durable on return; with the schema made on first use."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
+
+def open_database(url: str, *, synchronous: str = "FULL") -> Database:
+    """Return the database that `url` names, without touching it yet.
+
+    Args:
+        url: `sqlite:///path`, `postgresql://…`, or the same with `+aiosqlite` and `+asyncpg`.
+        synchronous: SQLite's setting. Anything but `FULL` and `EXTRA` can lose what was paid for when the power fails.
+
+    Raises:
+        LedgerError: The URL names no database that can hold a ledger.
+    """
+    try:
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres:") else url)
+    except ArgumentError:
+        # Without its cause, which may show the URL and with it a password.
+        raise LedgerError("the ledger's URL cannot be understood; sqlite:///path or postgresql://… will do") from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:") or "mode=memory" in str(parsed.database):
+            raise LedgerError("a ledger in memory would forget what was paid for: give a path (sqlite:///path)")
+        return SQLite(Path(str(parsed.database)).expanduser(), synchronous=synchronous)
+    if backend == "postgresql":
+        return PostgreSQL(parsed)
+    raise LedgerError(f"a ledger cannot live in {backend!r}: use sqlite:///path or postgresql://…")
+
+
+class SQLite:
+    """A ledger in a private file, on a local disk."""
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        self._path = path.absolute()
+        self._synchronous = synchronous
+        self.where = f"sqlite:///{self._path}"
+        self.spill_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
+        self._engine: Engine | None = None
+        self._identity: tuple[int, int] | None = None
+        self._preparing = asyncio.Lock()
+        # One for the writer, one so that readers need not wait for it.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="foxapi-ledger")
+
+    async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Do `work` in one transaction. A transaction that was begun is finished, also if the caller is cancelled."""
+        loop = asyncio.get_running_loop()
+        async with self._preparing:
+            if self._engine is None:
+                self._engine = await loop.run_in_executor(self._threads, self._prepare)
+        return await loop.run_in_executor(self._threads, self._work, self._engine, work, write)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        loop = asyncio.get_running_loop()
+        if self._engine is not None:
+            await loop.run_in_executor(self._threads, self._engine.dispose)
+        self._threads.shutdown(wait=False)
+
+    def _work(self, engine: Engine, work: Callable[[Connection], T], write: bool) -> T:
+        self._check_identity()
+        with engine.connect() as connection:
+            connection.execution_options(foxapi_write=write)
+            with connection.begin():
+                return work(connection)
+
+    def _check_identity(self) -> None:
+        # SQLite goes on writing into a deleted file, and everything written there is lost.
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._identity:
+            raise LedgerError(f"the ledger {self.where} was deleted or replaced while in use: start this process again")
+
+    def _prepare(self) -> Engine:
+        _make_private_file(self._path)
+        found = self._path.stat()
+        self._identity = (found.st_dev, found.st_ino)
+        engine = sa.create_engine(
+            URL.create("sqlite", database=str(self._path)),
+            connect_args={"timeout": _BUSY},
+            pool_size=2,
+            max_overflow=0,
+            hide_parameters=True,
+        )
+        event.listen(engine, "connect", self._on_connect)
+        event.listen(engine, "begin", _on_begin)
+        try:
+            version = self._work(engine, schema.found, False)
+            if version != schema.VERSION:
+                self._work(engine, schema.ensure, True)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _on_connect(self, connection: sqlite3.Connection, _: object) -> None:
+        # SQLAlchemy's way to begin transactions ourselves: sqlite3 would begin them late, and not immediate.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        give_up = time.monotonic() + _BUSY
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            except sqlite3.OperationalError as error:
+                # Here SQLite does not wait by itself for another process that switches, too.
+                if "locked" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+
+def _on_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("foxapi_write")
+    # Immediate: the lock comes first, then the look at what is there.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _make_private_file(path: Path) -> None:
+    """Make the file for this user alone, before SQLite does (its -wal and -shm files take over the mode)."""
+    if not path.parent.exists():
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    if os.name == "posix":
+        # The file's name has to survive a power failure as well as its content.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class PostgreSQL:
+    """A ledger that several machines share."""
+
+    def __init__(self, url: URL) -> None:
+        url = url.set(drivername="postgresql+asyncpg")
+        if "sslmode" in url.query:
+            # libpq's name for it; asyncpg's is ssl.
+            url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
+        self.where = url.set(drivername="postgresql").render_as_string(hide_password=True)
+        self.spill_folder: Path | None = None
+        self._ready = False
+        self._preparing = asyncio.Lock()
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            connect_args={"timeout": _CONNECT, "command_timeout": _BUSY},
+            isolation_level="READ COMMITTED",
+            pool_size=1,
+            max_overflow=2,
+            pool_timeout=_BUSY,
+            hide_parameters=True,
+        )
+
+    async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Do `work` in one transaction, again where another one was in the way or an idle connection had died."""
+        if not self._ready:
+            async with self._preparing:
+                if not self._ready:
+                    if await self._repeat(schema.found) != schema.VERSION:
+                        await self._repeat(schema.ensure)
+                    self._ready = True
+        return await self._repeat(work)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    async def _repeat(self, work: Callable[[Connection], T]) -> T:
+        fresh = False
+        for _ in range(_TRIES):
+            try:
+                async with self._engine.begin() as connection:
+                    return await connection.run_sync(work)
+            except Conflict:
+                continue
+            except SQLAlchemyError as error:
+                if is_disconnect(error) and not fresh:
+                    fresh = True
+                elif not is_contention(error):
+                    raise
+        raise LedgerError(f"the ledger {self.where} is too busy: {_TRIES} transactions in a row met another one")

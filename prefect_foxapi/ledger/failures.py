@@ -1,0 +1,93 @@
+"""What a database's failure means, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from prefect_foxapi.errors import LedgerError
+
+__all__ = ["explain", "is_about_data", "is_contention", "is_disconnect"]
+
+# Fragments of SQLite's messages: its error codes are only there from Python 3.11 on.
+_SQLITE = {
+    "database is locked": "another process has held the ledger for too long: look for one that hangs, then try again",
+    "disk is full": "the disk is full: free some space, then try again",
+    "disk i/o error": "the disk failed, or a limit on file sizes was reached: check both, then try again",
+    "not a database": "the file is not a ledger, or is damaged: move it away together with its -wal and -shm files "
+    "(what it held may be paid for again), or restore a backup",
+    "malformed": "the file is damaged: save it with `sqlite3 FILE .recover`, or restore a backup",
+    "readonly database": "the file cannot be written: give this user the permission to write it and its folder",
+    "unable to open": "the file cannot be opened: check its folder and the permissions",
+}
+# By SQLSTATE, or its class of two characters.
+_POSTGRESQL = {
+    "08": "the database server went away: check that it runs, then try again",
+    "25006": "the database takes no writes (a standby?): use the primary's URL",
+    "28": "the database refused the user or the password: check the ledger's URL",
+    "3D000": "there is no such database: create it, or check the ledger's URL",
+    "42501": "the user may not do this: grant it CREATE on the schema, and all on its tables",
+    "53100": "the database's disk is full: free some space there, then try again",
+    "53300": "the database has no connection left: raise max_connections, or run fewer processes",
+    "53": "the database has run out of something: see its log",
+    "57": "the database server is shutting down or starting up: try again when it runs",
+    "58": "the database's disk failed: see its log",
+}
+# Deadlock, serialization failure, and a row that another transaction has just made.
+_CONTENTION = {"40P01", "40001", "23505"}
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """Return PostgreSQL's code of what happened, or nothing."""
+    while error is not None:
+        code = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
+        if isinstance(code, str):
+            return code
+        error = error.__cause__
+    return ""
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether the connection is gone, so that a fresh one may do."""
+    return (isinstance(error, DBAPIError) and error.connection_invalidated) or sqlstate(error) in ("57P01", "57P02")
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether another transaction was in the way: nothing was written, and the same work can be done again."""
+    return sqlstate(error) in _CONTENTION
+
+
+def is_about_data(error: BaseException) -> bool:
+    """Whether the failure may come from what one operation wrote, so that the others can do without it."""
+    if isinstance(error, (OSError, asyncio.TimeoutError, sqlite3.Error, OperationalError, InterfaceError)):
+        return False
+    return not (is_disconnect(error) or sqlstate(error)[:2] in ("08", "25", "28", "3D", "42", "53", "57", "58"))
+
+
+def explain(error: BaseException, where: str) -> LedgerError:
+    """Make the error that users see. `where` names the ledger without its password."""
+    if isinstance(error, LedgerError):
+        # One failure, several callers: each of them adds its own data and gets its own traceback.
+        return LedgerError(error.message, key=error.key, generation_id=error.generation_id)
+    return LedgerError(f"the ledger {where} cannot be read or written: {_remedy(error)}")
+
+
+def _remedy(error: BaseException) -> str:
+    code = sqlstate(error)
+    remedy = _POSTGRESQL.get(code) or _POSTGRESQL.get(code[:2])
+    if remedy:
+        return remedy
+    if isinstance(error, (ConnectionError, asyncio.TimeoutError, TimeoutError)):
+        return "the database server does not answer: check that it runs and that the ledger's URL is right"
+    original: object = error.orig if isinstance(error, DBAPIError) else error
+    text = str(original).lower()
+    for fragment, remedy in _SQLITE.items():
+        if fragment in text:
+            return remedy
+    if isinstance(error, OSError):
+        return f"{error.strerror or 'the database server cannot be reached'}: check the ledger's URL or path"
+    if is_disconnect(error) or isinstance(error, InterfaceError):
+        return "the connection to the database server broke: check that it runs, then try again"
+    return f"{type(original).__name__}; the cause is chained to this error"
