@@ -28,6 +28,7 @@ class LedgerJournal:
         claimant: By whom.
         deadline: Seconds in which the submission is answered, or else nobody can know.
         max_age: Seconds that a result may be old to be had instead, or None.
+        asked_at: When the caller first asked, in Unix seconds.
         on_ambiguous: Whether an ambiguous submission may be repeated.
     """
 
@@ -39,6 +40,7 @@ class LedgerJournal:
         *,
         deadline: float,
         max_age: float | None,
+        asked_at: float,
         on_ambiguous: Literal["raise", "resubmit"],
     ) -> None:
         self._ledger = ledger
@@ -46,6 +48,7 @@ class LedgerJournal:
         self._claimant = claimant
         self._deadline = deadline
         self._max_age = max_age
+        self._asked_at = asked_at
         self._on_ambiguous: Literal["raise", "resubmit"] = on_ambiguous
         self._claimed: Claimed | None = None
 
@@ -61,6 +64,7 @@ class LedgerJournal:
             self._claimant,
             deadline=self._deadline,
             max_age=self._max_age,
+            asked_at=self._asked_at,
             on_ambiguous=self._on_ambiguous,
         )
         if isinstance(claimed, Row):

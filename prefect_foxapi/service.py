@@ -152,12 +152,12 @@ class GenerationService:
             GenerationFailed: This very task run paid for it before, and it failed.
         """
         ledger, key = self.ledger(), ask.paid_key
-        joined, pause = False, _ASK_AGAIN_FIRST
+        joined, pause, asked_at = False, _ASK_AGAIN_FIRST, ledger.clock()
         row = (await ledger.find([key])).get(key)
         while True:
             if row is None or self._needs_claim(row, ask):
                 try:
-                    return await self._pay(ask, ledger)
+                    return await self._pay(ask, ledger, asked_at)
                 except FoundInstead as instead:
                     row = instead.row
             if row.state is not State.SUBMITTING:
@@ -184,7 +184,7 @@ class GenerationService:
             result = await self._collector.collect(wanted, client=self.client(credentials), ledger=ledger)
         return result.generation(origin=origin, latency=time.monotonic() - started)
 
-    async def _pay(self, ask: Ask, ledger: Ledger) -> Found:
+    async def _pay(self, ask: Ask, ledger: Ledger, asked_at: float) -> Found:
         client, account = self.client(ask.credentials), ask.credentials.account_name
         request = await self._delivery.ready(ask.request, ask.digests, client=client, ledger=ledger, account=account)
         subject = Subject(key=ask.paid_key, account=account, base_url=client.base_url, model=request.model)
@@ -194,6 +194,7 @@ class GenerationService:
             ask.claimant,
             deadline=client.submission_deadline + _CLAIM_MARGIN,
             max_age=ask.occasion.max_age,
+            asked_at=asked_at,
             on_ambiguous=ask.on_ambiguous,
         )
         try:
