@@ -41,6 +41,13 @@ def _or_empty(value: Any) -> Any:
     return () if value is None else value
 
 
+def _or_first(value: Any) -> Any:
+    return 0 if value is None else value
+
+
+Index = Annotated[int, BeforeValidator(_or_first)]
+
+
 class Wire(BaseModel):
     """A frozen piece of FoxAPI's JSON that keeps the fields it does not know."""
 
@@ -82,7 +89,7 @@ class CompletionMessage(Wire):
 class Choice(Wire):
     """One of a completion's answers."""
 
-    index: int = 0
+    index: Index = 0
     message: CompletionMessage
     finish_reason: str | None = None
 
@@ -108,7 +115,7 @@ class FunctionCallDelta(Wire):
 class ToolCallDelta(Wire):
     """A piece of a tool call; pieces of one call share an `index`."""
 
-    index: int = 0
+    index: Index = 0
     id: str | None = None
     type: str | None = None
     function: FunctionCallDelta | None = None
@@ -123,11 +130,15 @@ class Delta(Wire):
     tool_calls: Annotated[tuple[ToolCallDelta, ...], BeforeValidator(_or_empty)] = ()
 
 
+def _or_no_delta(value: Any) -> Any:
+    return {} if value is None else value
+
+
 class ChunkChoice(Wire):
     """One choice's part of a chunk."""
 
-    index: int = 0
-    delta: Delta = Delta()
+    index: Index = 0
+    delta: Annotated[Delta, BeforeValidator(_or_no_delta)] = Delta()
     finish_reason: str | None = None
 
 

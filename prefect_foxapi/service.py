@@ -21,6 +21,7 @@ from prefect_foxapi.delivery import Delivery
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, GenerationFailed, LedgerError, NotFound
 from prefect_foxapi.journal import FoundInstead, LedgerJournal
 from prefect_foxapi.ledger import Claimant, Ledger, Row, State, Subject
+from prefect_foxapi.lookups import Lookups
 from prefect_foxapi.messages import GenerationRequest
 from prefect_foxapi.models import Generation, Origin
 from prefect_foxapi.observability import log_signal, run_logger
@@ -88,6 +89,7 @@ class GenerationService:
     def __init__(self) -> None:
         self._clients: dict[tuple[object, ...], FoxAPIClient] = {}
         self._ledgers: dict[str, Ledger] = {}
+        self._lookups_of: dict[Ledger, Lookups] = {}
         self._durations = Durations()
         self._collector = Collector(self._durations)
         self._delivery = Delivery()
@@ -111,6 +113,9 @@ class GenerationService:
                 spill_folder=settings.spill_folder(),
             )
         return self._ledgers[location]
+
+    def _lookups(self, ledger: Ledger) -> Lookups:
+        return self._lookups_of.setdefault(ledger, Lookups(ledger))
 
     async def aclose(self) -> None:
         """Close every client and ledger."""
@@ -153,7 +158,7 @@ class GenerationService:
         """
         ledger, key = self.ledger(), ask.paid_key
         joined, pause, asked_at = False, _ASK_AGAIN_FIRST, ledger.clock()
-        row = (await ledger.find([key])).get(key)
+        row = await self._lookups(ledger).find(key)
         while True:
             if row is None or self._needs_claim(row, ask):
                 try:
@@ -165,7 +170,7 @@ class GenerationService:
             joined = True
             await asyncio.sleep(pause)
             pause = min(2 * pause, _ASK_AGAIN_MOST)
-            row = (await ledger.find([key])).get(key)
+            row = await self._lookups(ledger).find(key)
 
     async def collect(self, credentials: FoxAPICredentials, wanted: Wanted) -> Generation[Any]:
         """Wait for a generation of which only the id is known.

@@ -14,7 +14,7 @@ from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeo
 from prefect_foxapi.models import ChatCompletionChunk, GenerationSnapshot
 from prefect_foxapi.policies import Durations, PollPolicy, Reading, delay_for_results, next_delay
 from prefect_foxapi.retrying import Clock, may_repeat_read
-from prefect_foxapi.signals import StatusChanged, StreamDisagreed, StreamGaveWay, tell
+from prefect_foxapi.signals import StatusChanged, StreamDisagreed, StreamGaveWay, logger, tell
 from prefect_foxapi.sse import StreamReader
 from prefect_foxapi.streaming import DEFAULT_SILENCE, StreamSource, read_stream
 
@@ -147,7 +147,7 @@ class Wait:
         try:
             async for chunk in read_stream(self.source, self.generation_id, reader, silence=silence):
                 if on_delta is not None:
-                    on_delta(chunk)
+                    on_delta = _still_listening(on_delta, chunk)
         except (NotFound, GenerationFailed) as error:
             # Of both, the generation itself knows more.
             tell(self.source.hooks, StreamGaveWay(self.generation_id, str(error)))
@@ -157,6 +157,9 @@ class Wait:
                 raise
             tell(self.source.hooks, StreamGaveWay(self.generation_id, str(error)))
             return await self._poll()
+        if self.age is not None:
+            self.learned.record(self.model, self.age + self.elapsed)
+        # The result is there, or a moment away: ask at once.
         self.seen, self.age = None, None
         snapshot = await self._poll()
         if _text_of(snapshot) not in {None, reader.answer.text}:
@@ -177,7 +180,8 @@ class Wait:
 
     def _learn(self) -> None:
         if self.age is not None:
-            self.learned.record(self.model, self.age + self.elapsed)
+            before = self._readings[-2][0] if len(self._readings) > 1 else 0.0
+            self.learned.record(self.model, self.age + self.elapsed, unfinished_at=before)
 
     def timed_out(self) -> GenerationTimeout:
         """The error for a wait that is over before the generation is."""
@@ -190,6 +194,16 @@ class Wait:
             last_status=status,
             progress=int(self.seen.progress) if self.seen else None,
         )
+
+
+def _still_listening(on_delta: OnDelta, chunk: ChatCompletionChunk) -> OnDelta | None:
+    """Hand a chunk over. What was paid for is not given up because the listener broke."""
+    try:
+        on_delta(chunk)
+    except Exception:
+        logger.exception("on_delta failed; going on without it")
+        return None
+    return on_delta
 
 
 def _text_of(snapshot: GenerationSnapshot) -> str | None:
