@@ -7,6 +7,7 @@ and a lone operation waits for nobody.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,6 +26,8 @@ from prefect_foxapi.ledger.spill import Spill
 from prefect_foxapi.ledger.transitions import Accept, Claim, Operation, Refuse
 
 __all__ = ["Commits"]
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 1000
 _UNUSED = "the asker was gone before it submitted"
@@ -121,7 +124,9 @@ class Commits:
                     # What was paid for comes first: it may be the very thing that is asked for.
                     await self._carry_out([*self._pending(), *batch])
                 if not self._queue:
-                    await self._idle()
+                    # Cancelled with its event loop, it must not leave those in the lurch who have come meanwhile.
+                    with suppress(asyncio.CancelledError):
+                        await self._idle()
         finally:
             self._worker = None
 
@@ -206,10 +211,13 @@ class Commits:
                 operation = Refuse(operation.subject.key, operation.token, _UNUSED)
             if not outcome.for_good and (isinstance(operation, Refuse) or (isinstance(operation, Accept) and not path)):
                 self._owed.append(operation)
+            error = self._explain(entry.operation, outcome.error, path)
+            error.__cause__ = outcome.error
             if entry.future is not None and not entry.future.done():
-                error = self._explain(entry.operation, outcome.error, path)
-                error.__cause__ = outcome.error
                 entry.future.set_exception(error)
+            elif isinstance(entry.operation, Accept):
+                # Nobody is left to say it.
+                logger.error("%s", error)
 
     def _explain(self, operation: Operation, cause: BaseException, path: Path | None) -> LedgerError:
         wanted = Wanted()

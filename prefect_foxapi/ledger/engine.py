@@ -96,11 +96,8 @@ class SQLite:
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
         """Do `work` in one transaction. A transaction that was begun is finished, also if the caller is cancelled."""
-        loop = asyncio.get_running_loop()
-        async with self._preparing:
-            if self._engine is None:
-                self._engine = await loop.run_in_executor(self._threads, self._prepare)
-        return await loop.run_in_executor(self._threads, self._work, self._engine, work, write)
+        engine = self._engine or await self._open()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, engine, work, write)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -108,6 +105,14 @@ class SQLite:
         if self._engine is not None:
             await loop.run_in_executor(self._threads, self._engine.dispose)
         self._threads.shutdown(wait=False)
+
+    async def _open(self) -> Engine:
+        async with self._preparing:
+            engine = self._engine
+            if engine is None:
+                engine = await asyncio.get_running_loop().run_in_executor(self._threads, self._prepare)
+                self._engine = engine
+            return engine
 
     def _work(self, engine: Engine, work: Callable[[Connection], T], write: bool) -> T:
         self._check_identity()

@@ -12,6 +12,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -116,15 +117,15 @@ class Spill:
 
     def done(self, path: Path) -> None:
         """Delete a file whose acceptances are all recorded."""
-        path.unlink(missing_ok=True)
+        # If that fails they are recorded once more the next time, which changes nothing.
+        with suppress(OSError):
+            path.unlink()
 
     def reject(self, path: Path, reason: str) -> None:
         """Put a file aside that the ledger does not take."""
         logger.error("%s holds generations that were paid for and that the ledger does not take: %s", path, reason)
-        try:
+        with suppress(OSError):
             path.rename(path.with_name(path.name + _REJECTED))
-        except FileNotFoundError:
-            return
 
 
 def _line(accepted: Accept, at: float) -> dict[str, Any]:
