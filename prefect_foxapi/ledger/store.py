@@ -49,6 +49,9 @@ class Ledger:
             beside the SQLite file; for PostgreSQL nowhere, and only this process remembers them.
         synchronous: SQLite's `PRAGMA synchronous`. Anything below `FULL` can lose what was paid for at a power failure.
 
+    Attributes:
+        clock: The time that the ledger goes by, in Unix seconds.
+
     Example:
         ```python
         ledger = Ledger("sqlite:////home/me/ledger.db")
@@ -70,14 +73,15 @@ class Ledger:
         synchronous: str = "FULL",
     ) -> None:
         self._database = open_database(url, synchronous=synchronous)
-        self._clock = clock
+        self.clock = clock
         self._keep_results = keep_results
         self._retention = retention
         self._prune_at = -1.0
         folder = self._database.spill_folder
         if spill_folder is not None:
             # Several databases may spill into one folder, and must not take each other's lines.
-            folder = Path(spill_folder) / hashlib.sha256(self._database.where.encode()).hexdigest()[:16]
+            digest = hashlib.sha256(self._database.where.encode()).hexdigest()
+            folder = Path(spill_folder) / f"spill-{digest[:16]}"
         self._commits = Commits(self._database, Spill(folder), clock, self._prune_sometimes)
 
     def __repr__(self) -> str:
@@ -252,7 +256,7 @@ class Ledger:
 
     async def unsettled(self, account: str | None = None) -> list[Row]:
         """Return what was submitted and never collected, and what is ambiguous, the oldest first."""
-        now = self._clock()
+        now = self.clock()
         return await self._read(lambda connection: queries.unsettled(connection, now, account))
 
     async def recent(self, limit: int = 100) -> list[Row]:
@@ -311,7 +315,7 @@ class Ledger:
             return 0
         total = 0
         while True:
-            now = self._clock()
+            now = self.clock()
             removed = await self._transact(
                 lambda connection, now=now: queries.prune(connection, now - age, now, _PRUNE_AT_ONCE), write=True
             )
@@ -320,7 +324,7 @@ class Ledger:
                 return total
 
     async def _prune_sometimes(self) -> None:
-        now = self._clock()
+        now = self.clock()
         if self._retention is None or now < self._prune_at:
             return
         self._prune_at = now + _PRUNE_EVERY
@@ -345,7 +349,7 @@ class Ledger:
 
     async def find_upload(self, digest: str, *, account: str, base_url: str) -> str | None:
         """Return the URL under which this content still lives."""
-        now = self._clock()
+        now = self.clock()
         return await self._read(lambda connection: queries.find_upload(connection, digest, account, base_url, now))
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
