@@ -87,11 +87,6 @@ class Ledger:
     def __repr__(self) -> str:
         return f"Ledger({self._database.where!r})"
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The time, in Unix seconds."""
-        return self._clock
-
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
         await self._commits.aclose()
