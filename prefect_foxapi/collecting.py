@@ -171,7 +171,7 @@ class Collector:
         )
         return result
 
-    async def _note(self, note: Coroutine[Any, Any, None]) -> None:
+    async def _note(self, note: Coroutine[Any, Any, bool | None]) -> None:
         """Write an end down. What was paid for is in hand, or collected again next time, so trouble is only logged."""
         try:
             await note
