@@ -46,6 +46,10 @@ class Database(Protocol):
     where: str
     spill_folder: Path | None
 
+    def exists(self) -> bool:
+        """Whether there is anything yet, as far as that can be seen without connecting."""
+        ...
+
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
         """Do `work` in one transaction, durable on return; with the schema made on first use."""
         ...
@@ -93,6 +97,10 @@ class SQLite:
         self._preparing = asyncio.Lock()
         # One for the writer, one so that readers need not wait for it.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="foxapi-ledger")
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self._path.exists()
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
         """Do `work` in one transaction. A transaction that was begun is finished, also if the caller is cancelled."""
@@ -214,6 +222,10 @@ class PostgreSQL:
             pool_timeout=_BUSY,
             hide_parameters=True,
         )
+
+    def exists(self) -> bool:
+        """Only the server can tell."""
+        return True
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
         """Do `work` in one transaction, again where another one was in the way or an idle connection had died."""

@@ -87,6 +87,10 @@ class Ledger:
     def __repr__(self) -> str:
         return f"Ledger({self._database.where!r})"
 
+    def exists(self) -> bool:
+        """Whether there is a ledger yet. For PostgreSQL always true: only a connection could tell."""
+        return self._database.exists()
+
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
         await self._commits.aclose()
