@@ -67,7 +67,7 @@ def unsettled(connection: Connection, now: float, account: str | None = None) ->
         sa.and_(_s.state == State.AMBIGUOUS.value, _is_current.expression),
         sa.and_(_s.state == State.SUBMITTING.value, _s.deadline <= now, _is_current.expression),
     )
-    query = _all.where(waiting).order_by(_s.claimed_at, _s.token)
+    query = _all.where(waiting).order_by(_s.claimed_at, _s.attempt, _s.token)
     return _rows(connection, query if account is None else query.where(_s.account == account))
 
 

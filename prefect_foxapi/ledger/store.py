@@ -77,6 +77,7 @@ class Ledger:
         self._keep_results = keep_results
         self._retention = retention
         self._prune_at = -1.0
+        self._closed = False
         folder = self._database.spill_folder
         if spill_folder is not None:
             # Several databases may spill into one folder, and must not take each other's lines.
@@ -94,7 +95,9 @@ class Ledger:
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
         await self._commits.aclose()
-        await self._database.aclose()
+        if not self._closed:
+            self._closed = True
+            await self._database.aclose()
 
     # Submissions
 
@@ -355,6 +358,8 @@ class Ledger:
         return await self._transact(work, write=False)
 
     async def _transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        if self._closed:
+            raise LedgerError("the ledger is closed")
         try:
             return await self._database.transact(work, write=write)
         except Exception as error:
