@@ -1,0 +1,27 @@
+"""A local FoxAPI, for demos and tests without a network, a key or costs.
+
+    python -m prefect_foxapi.emulator --port 8017
+
+or, in a test:
+
+    with Emulator() as emulator:
+        ...  # emulator.url, emulator.api_key
+
+It keeps a billing ledger, injects faults by rule, and its time can be stepped by hand.
+"""
+
+from prefect_foxapi.emulator.billing import Submission
+from prefect_foxapi.emulator.durations import Duration, Fixed, LogNormal
+from prefect_foxapi.emulator.faults import FaultRule
+from prefect_foxapi.emulator.scripts import Script
+from prefect_foxapi.emulator.server import Emulator
+
+__all__ = [
+    "Duration",
+    "Emulator",
+    "FaultRule",
+    "Fixed",
+    "LogNormal",
+    "Script",
+    "Submission",
+]

@@ -1,0 +1,105 @@
+"""The models that the emulator sells (contract §6).
+
+Each family takes what the contract's matrix says. Beyond it:
+
+- `gemini-2.5-flash-lite` takes one video in a request; a second one is a `model_rule_violation`.
+- `gemini-*-pro*` always think; `claude-*` and `kimi-*` think when the body has `reasoning_effort` (but `"none"`) or
+  `thinking` (but `{"type": "disabled"}`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prefect_foxapi.emulator.shapes import as_object
+
+CAPABILITIES = ("text", "vision", "video", "audio", "file")
+NEEDED_CAPABILITY = {"image_url": "vision", "video_url": "video", "audio_url": "audio", "file_url": "file"}
+
+Thinking = Literal["never", "asked", "always"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the chat kind.
+
+    Attributes:
+        id: Its name.
+        capabilities: What it takes, in the contract's order.
+        thinking: When it thinks before it answers.
+        max_videos: Videos that one request may have.
+        prompt_price: Credits for 1,000 tokens of the prompt.
+        completion_price: Credits for 1,000 tokens of the answer.
+    """
+
+    id: str
+    capabilities: tuple[str, ...]
+    thinking: Thinking = "never"
+    max_videos: int | None = None
+    prompt_price: int = 5
+    completion_price: int = 25
+
+    def thinks(self, body: Mapping[str, Any]) -> bool:
+        """Whether it thinks about this request."""
+        if self.thinking != "asked":
+            return self.thinking == "always"
+        thinking = as_object(body.get("thinking"))
+        if thinking is not None:
+            return thinking.get("type") != "disabled"
+        return body.get("reasoning_effort") not in (None, "none")
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """What an answer of this size costs, in whole credits."""
+        thousandths = prompt_tokens * self.prompt_price + completion_tokens * self.completion_price
+        return max(1, -(-thousandths // 1000))
+
+    def as_listed(self) -> dict[str, Any]:
+        """How the list of models shows it."""
+        return {"id": self.id, "object": "model", "capabilities": list(self.capabilities)}
+
+
+_GPT = ("gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.2", "gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini")
+_CLAUDE = ("claude-opus-4-7", "claude-opus-4-6", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-4-5")
+_GEMINI_PRO = ("gemini-3-pro-preview", "gemini-2.5-pro")
+_GEMINI = ("gemini-3-flash-preview", "gemini-2.5-flash")
+_KIMI = ("kimi-k2.6", "kimi-k2.5")
+
+_SEES = ("text", "vision")
+_READS = ("text", "vision", "file")
+
+MODELS = (
+    *(Model(name, _SEES) for name in _GPT),
+    *(Model(name, _READS, thinking="asked", completion_price=40) for name in _CLAUDE),
+    *(Model(name, CAPABILITIES, thinking="always", completion_price=30) for name in _GEMINI_PRO),
+    *(Model(name, CAPABILITIES, completion_price=10) for name in _GEMINI),
+    Model("gemini-2.5-flash-lite", CAPABILITIES, max_videos=1, prompt_price=1, completion_price=4),
+    *(Model(name, _SEES, thinking="asked", completion_price=10) for name in _KIMI),
+)
+
+
+@dataclass(frozen=True)
+class MediaModel:
+    """A model that makes images, videos or audio (contract §9).
+
+    Attributes:
+        id: Its name.
+        kind: What it makes.
+        price: Credits for one result.
+    """
+
+    id: str
+    kind: Literal["image", "video", "audio"]
+    price: int
+
+
+MEDIA_MODELS = (
+    MediaModel("gpt-image-2", "image", 40),
+    MediaModel("gemini-3-pro-image-preview", "image", 60),
+    MediaModel("z-image-turbo", "image", 5),
+    MediaModel("sora-2", "video", 500),
+    MediaModel("veo-3.1", "video", 800),
+    MediaModel("suno-v5", "audio", 100),
+    MediaModel("qwen3-tts", "audio", 10),
+)

@@ -1,0 +1,118 @@
+"""A generation as a pure function of the time: nothing runs while it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+STREAM_KEPT = 15 * 60.0
+"""Seconds for which the chunks are kept after the end (contract §4)."""
+
+_PENDING_SHARE = 0.1
+_PENDING_LONGEST = 1.0
+_LATE_PROGRESS = 50
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of the stream.
+
+    Attributes:
+        due: When it is sent (Unix seconds).
+        head: Its JSON without the closing brace, so that the time of sending can be added.
+    """
+
+    due: float
+    head: str
+
+
+@dataclass
+class Generation:
+    """An accepted generation.
+
+    Attributes:
+        id: Its id.
+        kind: `llm`, `image`, `video` or `audio`.
+        model: Its model, as sent.
+        account: The API key that pays.
+        created: When it was accepted (Unix seconds).
+        duration: Seconds until its end.
+        late: Seconds after the end during which the results are missing.
+        streamed: Whether it was submitted with `stream: true`.
+        results: Its results.
+        chunks: What its stream sends.
+        failure: `code` and `message`, if it fails.
+        cancelled: Whether it is cancelled instead of completed.
+        further: Further fields of the task.
+    """
+
+    id: str
+    kind: str
+    model: str
+    account: str
+    created: float
+    duration: float
+    late: float = 0.0
+    streamed: bool = False
+    results: list[Any] = field(default_factory=list[Any])
+    chunks: list[Chunk] = field(default_factory=list[Chunk])
+    failure: Mapping[str, str] | None = None
+    cancelled: bool = False
+    further: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def starts(self) -> float:
+        """When it leaves `pending`."""
+        return self.created + min(_PENDING_SHARE * self.duration, _PENDING_LONGEST)
+
+    @property
+    def ends(self) -> float:
+        """When it is over."""
+        return self.created + self.duration
+
+    def settled(self, now: float) -> bool:
+        """Whether nothing about it will change any more."""
+        return now >= self.ends + self.late
+
+    def chunks_kept(self, now: float) -> bool:
+        """Whether its stream can be read."""
+        return now < self.ends + STREAM_KEPT
+
+    def as_accepted(self) -> dict[str, Any]:
+        """The answer to the submission: the keys of the seed, in its order."""
+        return self._task("pending", 0, None, None)
+
+    def as_task(self, now: float) -> dict[str, Any]:
+        """The task as it is at the time `now`."""
+        if now < self.ends:
+            progress = min(99, int(100 * max(0.0, now - self.created) / self.duration))
+            return (
+                self._task("pending", 0, None, None)
+                if now < self.starts
+                else self._task("processing", progress, None, None)
+            )
+        if self.failure is not None:
+            return self._task("failed", 99, None, {**self.failure, "type": "task_error"})
+        if self.cancelled:
+            return self._task("cancelled", 99, None, None)
+        if now < self.ends + self.late:
+            return self._task("completed", _LATE_PROGRESS, None, None)
+        return {**self._task("completed", 100, self.results, None), "completed_at": round(self.ends, 6)}
+
+    def _task(
+        self, status: str, progress: int, results: list[Any] | None, error: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": f"{self.kind}.generation.task",
+            "type": self.kind,
+            "model": self.model,
+            "status": status,
+            "progress": progress,
+            "created": int(self.created),
+            "stream": {"url": f"/v1/llm/generations/{self.id}/stream"} if self.streamed else None,
+            "results": results,
+            "error": error,
+            **self.further,
+        }
