@@ -32,8 +32,10 @@ from prefect_foxapi.waiting import OnDelta
 
 _ASK_AGAIN_FIRST = 0.02
 _ASK_AGAIN_MOST = 0.5
-# Between the claim and the request, and between the answer and its being written down.
-_CLAIM_MARGIN = 5.0
+# Between the claim and the request, and between the answer and its being written down: a part of the time that the
+# submission itself may take, within bounds.
+_CLAIM_MARGIN = 0.25
+_CLAIM_MARGIN_LEAST, _CLAIM_MARGIN_MOST = 1.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class GenerationService:
             ledger,
             subject,
             ask.claimant,
-            deadline=client.submission_deadline + _CLAIM_MARGIN,
+            deadline=_claim_deadline(client.submission_deadline),
             max_age=ask.occasion.max_age,
             asked_at=asked_at,
             on_ambiguous=ask.on_ambiguous,
@@ -297,6 +299,10 @@ class GenerationService:
         if owner.process == asker.process or (owner.flow_run_id and owner.flow_run_id == asker.flow_run_id):
             return "resumed"
         return "resumed" if owner.host == asker.host and not _is_alive(owner.pid) else "joined"
+
+
+def _claim_deadline(submission: float) -> float:
+    return submission + min(max(_CLAIM_MARGIN * submission, _CLAIM_MARGIN_LEAST), _CLAIM_MARGIN_MOST)
 
 
 def _is_alive(pid: int) -> bool:
