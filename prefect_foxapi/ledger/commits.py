@@ -89,7 +89,8 @@ class Commits:
         if self._closed:
             raise LedgerError("the ledger is closed")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Entry(operation, future))
+        self._queue.append(_Entry(operation, future))
+        self._wake()
         try:
             return await future
         except asyncio.CancelledError:
@@ -105,15 +106,16 @@ class Commits:
         if self._owed:
             await self._carry_out(self._pending())
 
-    def _enqueue(self, entry: _Entry) -> None:
-        self._queue.append(entry)
+    def _wake(self) -> None:
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
     def _release(self, outcome: object) -> None:
         # The claim is written, and nobody is left to use it: without this it would be taken for ambiguous later.
         if isinstance(outcome, Claimed):
-            self._enqueue(_Entry(Refuse(outcome.key, outcome.token, _UNUSED)))
+            # First in the queue: the next one may be asking for this very key.
+            self._queue.appendleft(_Entry(Refuse(outcome.key, outcome.token, _UNUSED)))
+            self._wake()
 
     async def _work(self) -> None:
         try:

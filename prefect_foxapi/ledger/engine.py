@@ -63,7 +63,8 @@ def open_database(url: str, *, synchronous: str = "FULL") -> Database:
     """Return the database that `url` names, without touching it yet.
 
     Args:
-        url: `sqlite:///path`, `postgresql://…`, or the same with `+aiosqlite` and `+asyncpg`.
+        url: `sqlite:///path`, `postgresql://…`, or the same with `+aiosqlite` and `+asyncpg`. SQLite takes
+            `?timeout=`, the seconds to wait for another process's lock.
         synchronous: SQLite's setting. Anything but `FULL` and `EXTRA` can lose what was paid for when the power fails.
 
     Raises:
@@ -76,19 +77,28 @@ def open_database(url: str, *, synchronous: str = "FULL") -> Database:
         raise LedgerError("the ledger's URL cannot be understood; sqlite:///path or postgresql://… will do") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        if parsed.database in (None, "", ":memory:") or "mode=memory" in str(parsed.database):
+        if parsed.database in (None, "", ":memory:") or "memory" in parsed.query.get("mode", ""):
             raise LedgerError("a ledger in memory would forget what was paid for: give a path (sqlite:///path)")
-        return SQLite(Path(str(parsed.database)).expanduser(), synchronous=synchronous)
+        timeout = _patience(parsed)
+        return SQLite(Path(str(parsed.database)).expanduser(), synchronous=synchronous, timeout=timeout)
     if backend == "postgresql":
         return PostgreSQL(parsed)
     raise LedgerError(f"a ledger cannot live in {backend!r}: use sqlite:///path or postgresql://…")
 
 
+def _patience(url: URL) -> float:
+    try:
+        return float(str(url.query.get("timeout", _BUSY)))
+    except ValueError:
+        raise LedgerError(f"the ledger's URL: timeout={url.query['timeout']!r} is no number of seconds") from None
+
+
 class SQLite:
     """A ledger in a private file, on a local disk."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+    def __init__(self, path: Path, *, synchronous: str = "FULL", timeout: float = _BUSY) -> None:
         self._path = path.absolute()
+        self._timeout = timeout
         self._synchronous = synchronous
         self.where = f"sqlite:///{self._path}"
         self.spill_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
@@ -144,7 +154,7 @@ class SQLite:
         self._identity = (found.st_dev, found.st_ino)
         engine = sa.create_engine(
             URL.create("sqlite", database=str(self._path)),
-            connect_args={"timeout": _BUSY},
+            connect_args={"timeout": self._timeout},
             pool_size=2,
             max_overflow=0,
             hide_parameters=True,
@@ -164,7 +174,7 @@ class SQLite:
         # SQLAlchemy's way to begin transactions ourselves: sqlite3 would begin them late, and not immediate.
         connection.isolation_level = None
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        give_up = time.monotonic() + _BUSY
+        give_up = time.monotonic() + self._timeout
         while True:
             try:
                 connection.execute("PRAGMA journal_mode=WAL").fetchall()

@@ -1,0 +1,53 @@
+"""Several processes on one ledger, some of which die."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from prefect_foxapi.ledger import Claimed, Ledger, State
+from tests.ledger.children import Child, claim_and_hang, claim_at_once
+from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, kept, row_of
+
+
+def _at_once(url: str, *, processes: int, coroutines: int, key: str = "key") -> list[tuple[int, set[str]]]:
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(claim_at_once, url, key, coroutines)) for _ in range(processes)]
+        assert [child.receive() for child in children] == ["ready"] * processes
+        for child in children:
+            child.pipe.send("go")
+        return [child.receive() for child in children]
+
+
+def test_one_flight_from_two_processes_with_twenty_coroutines_each(url: str) -> None:
+    (first, tokens), (second, same_tokens) = _at_once(url, processes=2, coroutines=20)
+    assert first + second == 1
+    assert len(tokens | same_tokens) == 1
+
+
+async def test_twenty_processes_start_on_a_fresh_ledger(url: str, make_ledger: MakeLedger) -> None:
+    found = _at_once(url, processes=20, coroutines=1)
+    assert sum(count for count, _ in found) == 1
+    row = await row_of(make_ledger(url))
+    assert row is not None
+    assert {token for _, tokens in found for token in tokens} == {row.token}
+
+
+@pytest.mark.parametrize("generation_id", [None, "gen-1"])
+async def test_a_killed_process_loses_nothing(url: str, make_ledger: MakeLedger, generation_id: str | None) -> None:
+    with Child(claim_and_hang, url, generation_id) as child:
+        mine: Claimed = child.receive()
+        child.kill()
+    clock = Clock(time.time())
+    ledger: Ledger = make_ledger(url, clock=clock)
+    row = await kept(ledger)
+    if generation_id is not None:
+        assert (row.state, row.generation_id) == (State.SUBMITTED, "gen-1"), "at once, and by anybody"
+        return
+    assert row.state is State.SUBMITTING
+    clock.now = mine.deadline
+    row = await kept(ledger)
+    assert (row.state, row.token) == (State.AMBIGUOUS, mine.token)
+    assert isinstance(await claim(ledger, on_ambiguous="resubmit", deadline=DEADLINE), Claimed)
