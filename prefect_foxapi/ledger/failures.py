@@ -79,7 +79,8 @@ def _remedy(error: BaseException) -> str:
     remedy = _POSTGRESQL.get(code) or _POSTGRESQL.get(code[:2])
     if remedy:
         return remedy
-    if isinstance(error, (ConnectionError, asyncio.TimeoutError, TimeoutError)):
+    # Not found: a Unix socket of a server that does not run. SQLite's folders are made, so it is never one of those.
+    if isinstance(error, (ConnectionError, FileNotFoundError, asyncio.TimeoutError, TimeoutError)):
         return "the database server does not answer: check that it runs and that the ledger's URL is right"
     original: object = error.orig if isinstance(error, DBAPIError) else error
     text = str(original).lower()
