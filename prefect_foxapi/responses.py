@@ -33,7 +33,7 @@ from prefect_foxapi.retrying import retry_after_seconds
 
 _EXCERPT = 200
 _REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
-_SECRET = re.compile(r"(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
+_SECRET = re.compile(r"\b(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
 
 _BY_STATUS: Mapping[int, type[FoxAPIError]] = {
     400: InvalidRequest,

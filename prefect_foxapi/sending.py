@@ -40,6 +40,11 @@ class Limits:
         """Seconds within which a submission that is sent is answered, or given up as lost."""
         return self.connect_timeout + self.submit_timeout
 
+    @property
+    def read(self) -> float:
+        """Seconds within which a read is answered."""
+        return self.connect_timeout + self.timeout
+
 
 class Sender:
     """Sends requests to one origin with one key.
@@ -148,16 +153,16 @@ class Sender:
             files={"file": file} if file else None,
             timeout=self._timeout(limits.timeout if method == "GET" else limits.submit_timeout),
         )
+        # httpx bounds the silence between two bytes; all but an upload has to be answered in time as a whole.
+        deadline = limits.submission if paid else limits.read if method == "GET" else None
         with responses.typed_transport_errors(paid=paid):
-            # httpx bounds the silence between two bytes; a submission has to be answered in time as a whole.
-            exchange = self._exchange(request, paid=paid)
-            response, body = await (asyncio.wait_for(exchange, limits.submission) if paid else exchange)
+            response, body = await asyncio.wait_for(self._exchange(request), deadline)
         if not response.is_success:
             raise self._noted(responses.error_of(response, body, paid=paid))
         self._throttled = 0
         return responses.decoded(response, body, paid=paid)
 
-    async def _exchange(self, request: httpx.Request, *, paid: bool) -> tuple[httpx.Response, bytes]:
+    async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await self._http.send(request, stream=True)
         try:
             return response, await responses.read_body(response, _LARGEST_BODY)

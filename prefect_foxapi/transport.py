@@ -25,12 +25,13 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
     def __init__(self, origin: httpx.URL, *, trust_env: bool = True) -> None:
         # Both need it, and making it takes tens of milliseconds.
         context = httpx.create_ssl_context(trust_env=trust_env)
+        proxy = _environment_proxy(origin) if trust_env else None
         self._writes = httpx.AsyncHTTPTransport(
             verify=context,
-            proxy=_environment_proxy(origin) if trust_env else None,
+            proxy=proxy,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=_WRITE_KEEPALIVE),
         )
-        self._reads = _aiohttp_transport(context, trust_env)
+        self._reads = _aiohttp_transport(context, proxy)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request the way that its method goes."""
@@ -43,7 +44,7 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
         await self._reads.aclose()
 
 
-def _aiohttp_transport(context: ssl.SSLContext, trust_env: bool) -> httpx.AsyncBaseTransport:
+def _aiohttp_transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
     # Imported where it is used: it takes a tenth of a second that importing this package should not.
     import aiohttp
     from httpx_aiohttp import AiohttpTransport
@@ -51,14 +52,19 @@ def _aiohttp_transport(context: ssl.SSLContext, trust_env: bool) -> httpx.AsyncB
     def session() -> aiohttp.ClientSession:
         # The client limits requests and streams by semaphores of its own, so the pool must not do it again.
         connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=trust_env)
+        # Trusting the environment, it would also look for a .netrc in a thread for each request, and refuse to send
+        # our key where that has an entry for the host.
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
-    return AiohttpTransport(verify=context, client=session)
+    return AiohttpTransport(verify=context, client=session, proxy=proxy)
 
 
-def _environment_proxy(origin: httpx.URL) -> str | None:
-    """The proxy that the environment names for the origin, as aiohttp reads it for the reads."""
+def _environment_proxy(origin: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment names for the origin. This machine itself is never reached through one."""
     if origin.host in LOOPBACK or proxy_bypass(origin.host):
         return None
     proxies = getproxies()
-    return proxies.get(origin.scheme) or proxies.get("all")
+    named = proxies.get(origin.scheme) or proxies.get("all")
+    if not named:
+        return None
+    return httpx.Proxy(named if "://" in named else f"http://{named}")

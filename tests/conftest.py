@@ -1,0 +1,43 @@
+"""What several test files share: a client with a clock that runs by itself, and its signals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.policies import RetryPolicy
+from prefect_foxapi.signals import Signal
+from tests.clocks import RunningClock
+
+API_KEY = "sk-test-0123456789abcdef"
+MakeClient = Callable[..., FoxAPIClient]
+
+
+@pytest.fixture
+def running_clock() -> RunningClock:
+    return RunningClock()
+
+
+@pytest.fixture
+def signals() -> list[Signal]:
+    return []
+
+
+@pytest.fixture
+async def make_client(running_clock: RunningClock, signals: list[Signal]) -> AsyncIterator[MakeClient]:
+    """Makes clients of a server; each is closed in the end, and tells `signals` what happens."""
+    async with AsyncExitStack() as stack:
+
+        def make(base_url: str, **options: Any) -> FoxAPIClient:
+            options.setdefault("clock", running_clock)
+            options.setdefault("sleep", running_clock.sleep)
+            options.setdefault("retry", RetryPolicy(jitter=0))
+            client = FoxAPIClient(API_KEY, base_url=base_url, hooks=(signals.append,), **options)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield make
