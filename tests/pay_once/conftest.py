@@ -1,0 +1,69 @@
+"""A real Prefect server, real databases, and an emulator for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    temporary_settings,
+)
+
+from prefect_foxapi import FoxAPICredentials
+from prefect_foxapi.background import close_background
+from prefect_foxapi.emulator import Emulator
+from tests.ledger.postgres import PostgresForTests
+from tests.pay_once.programs import credentials as credentials_for
+from tests.pay_once.servers import prefect_server
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with prefect_server(tmp_path_factory.mktemp("prefect-server")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresForTests]:
+    with PostgresForTests() as server:
+        yield server
+
+
+@pytest.fixture
+def home(prefect_api: str, tmp_path: Path) -> Iterator[Path]:
+    """A Prefect home of the test's own, and with it a ledger and a result storage."""
+    settings = {
+        PREFECT_HOME: tmp_path / "home",
+        PREFECT_API_URL: prefect_api,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
+    }
+    with temporary_settings(settings):
+        yield tmp_path / "home"
+    close_background()
+
+
+@pytest.fixture
+def environment(prefect_api: str, tmp_path: Path) -> dict[str, str]:
+    """The same home, for child processes."""
+    return {
+        "PREFECT_HOME": str(tmp_path / "home"),
+        "PREFECT_API_URL": prefect_api,
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    }
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(duration=0.05) as running:
+        yield running
+
+
+@pytest.fixture
+def credentials(emulator: Emulator) -> FoxAPICredentials:
+    return credentials_for(emulator.url, emulator.api_key)
