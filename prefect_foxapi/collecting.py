@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from prefect_foxapi.client import FoxAPIClient
 from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound
-from prefect_foxapi.ledger import Ledger
 from prefect_foxapi.models import Generation, GenerationSnapshot, Origin, Usage
 from prefect_foxapi.observability import run_logger
 from prefect_foxapi.policies import Durations, PollPolicy
 from prefect_foxapi.responses import unreadable
 from prefect_foxapi.waiting import OnDelta, Wait
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Ledger
 
 # Media files live for 24 hours (contract §3); a result should not be handed out in their last one.
 _MEDIA_LIVES = 23 * 3600.0

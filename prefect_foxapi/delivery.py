@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from prefect_foxapi.attachments import inline_content, local_path
 from prefect_foxapi.catalogue import Capabilities, check_content
 from prefect_foxapi.client import FoxAPIClient
 from prefect_foxapi.errors import AuthenticationError, FoxAPIError
-from prefect_foxapi.ledger import Ledger
 from prefect_foxapi.messages import GenerationRequest
 from prefect_foxapi.observability import run_logger
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Ledger
 
 # FoxAPI keeps an upload for 72 hours; a generation that is submitted late in them has to find it, too.
 _UPLOAD_LIVES = 66 * 3600.0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Row, Subject
+from prefect_foxapi.ledger import Claimant, Claimed, Row, Subject
 from prefect_foxapi.models import GenerationSnapshot
 from prefect_foxapi.observability import run_logger
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Ledger
 
 
 class FoundInstead(Exception):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from prefect_foxapi.ledger import Ledger, Row
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Ledger, Row
 
 
 class Lookups:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_foxapi.background import background
 from prefect_foxapi.client import FoxAPIClient
@@ -20,7 +20,7 @@ from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.delivery import Delivery
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, GenerationFailed, LedgerError, NotFound
 from prefect_foxapi.journal import FoundInstead, LedgerJournal
-from prefect_foxapi.ledger import Claimant, Ledger, Row, State, Subject
+from prefect_foxapi.ledger import Claimant, Row, State, Subject
 from prefect_foxapi.lookups import Lookups
 from prefect_foxapi.messages import GenerationRequest
 from prefect_foxapi.models import Generation, Origin
@@ -29,6 +29,9 @@ from prefect_foxapi.occasions import Occasion
 from prefect_foxapi.policies import Durations, PollPolicy
 from prefect_foxapi.settings import current_settings
 from prefect_foxapi.waiting import OnDelta
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Ledger
 
 _ASK_AGAIN_FIRST = 0.02
 _ASK_AGAIN_MOST = 0.5
@@ -105,6 +108,9 @@ class GenerationService:
 
     def ledger(self) -> Ledger:
         """The one ledger that the settings name."""
+        # Imported where it is used; see `prefect_foxapi.ledger`.
+        from prefect_foxapi.ledger import Ledger
+
         settings = current_settings()
         location = settings.ledger_location()
         if location not in self._ledgers:

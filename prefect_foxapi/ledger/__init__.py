@@ -3,7 +3,20 @@
 `Ledger` is all that the rest of the package uses. `python -m prefect_foxapi.ledger` looks at it and mends it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from prefect_foxapi.ledger.rows import Claimant, Claimed, Decision, Row, State, Subject, Usage
-from prefect_foxapi.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger.store import Ledger
 
 __all__ = ["Claimant", "Claimed", "Decision", "Ledger", "Row", "State", "Subject", "Usage"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is first used: SQLAlchemy takes a quarter of a second, and a flow may never come to pay.
+    if name != "Ledger":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from prefect_foxapi.ledger.store import Ledger
+
+    return Ledger
