@@ -216,7 +216,7 @@ class GenerationSnapshot(Wire):
         """Credits that this generation took, or that FoxAPI set aside for it, where it says so (contract §2)."""
         for name in ("credits_used", "credits", "credits_reserved"):
             value = (self.usage or {}).get(name)
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 return float(value)
         return None
 

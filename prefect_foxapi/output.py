@@ -100,16 +100,23 @@ def encode_value(value: Any) -> Any:
         return value
     if kind is list:
         return [encode_value(item) for item in value]
-    if kind is dict and all(isinstance(key, str) for key in value):
-        encoded = {key: encode_value(item) for key, item in value.items()}
-        return _tagged(dict, encoded) if _TYPE in value else encoded
+    if kind is dict:
+        pairs = [[encode_value(key), encode_value(item)] for key, item in value.items()]
+        # JSON has names only; any other key, and a name that means something here, goes as a value.
+        return dict(pairs) if all(type(key) is str and key != _TYPE for key in value) else _tagged(dict, pairs)
     if kind in _COLLECTIONS:
         return _tagged(kind, [encode_value(item) for item in value])
     if isinstance(value, BaseModel):
-        # A parametrized generic cannot be imported by its name; its values validate by the origin just as well.
-        origin = value.__pydantic_generic_metadata__["origin"]
-        return _tagged(origin or kind, value.model_dump(mode="json", round_trip=True))
-    return _tagged(kind, TypeAdapter[Any](kind).dump_python(value, mode="json", round_trip=True))
+        generic = value.__pydantic_generic_metadata__["origin"] or kind
+        if _is_generic(generic):
+            # Its parametrized class cannot be imported by its name, so that every value must tell its own.
+            return _tagged(generic, encode_value(dict(value)))
+    # By the names of fields, not by their aliases: an alias can be for one direction only.
+    return _tagged(kind, TypeAdapter[Any](kind).dump_python(value, mode="json", round_trip=True, by_alias=False))
+
+
+def _is_generic(kind: type[Any]) -> bool:
+    return issubclass(kind, BaseModel) and bool(kind.__pydantic_generic_metadata__["parameters"])
 
 
 def _tagged(kind: type[Any], data: Any) -> dict[str, Any]:
@@ -129,12 +136,14 @@ def decode_value(value: Any) -> Any:
     data = cast("dict[Any, Any]", value)
     if set(data) != {_TYPE, _VALUE}:
         return {key: decode_value(item) for key, item in data.items()}
-    kind = _find_class(data[_TYPE])
+    kind, content = _find_class(data[_TYPE]), data[_VALUE]
     if kind in _COLLECTIONS:
-        return kind([decode_value(item) for item in data[_VALUE]])
+        return kind([decode_value(item) for item in content])
     if kind is dict:
-        return {key: decode_value(item) for key, item in data[_VALUE].items()}
-    return TypeAdapter(kind).validate_json(json.dumps(data[_VALUE]))
+        return {decode_value(key): decode_value(item) for key, item in content}
+    if _is_generic(kind):
+        return kind.model_construct(**decode_value(content))
+    return TypeAdapter(kind).validate_json(json.dumps(content), by_alias=False, by_name=True)
 
 
 def _find_class(path: str) -> Any:
