@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--report-credits", action="store_true", help="put credits_reserved into tasks")
     parser.add_argument("--any-user-agent", action="store_true", help="let bare library User-Agents pass")
     parser.add_argument("--stepped", action="store_true", help="time stands still but for POST /emulator/clock/advance")
+    parser.add_argument("--max-chunks", type=int, default=40, help="about how many chunks a stream may have")
     parser.add_argument("--faults", type=Path, help="JSON file with a list of fault rules")
     parser.add_argument("--scripts", type=Path, help="JSON file with a list of scripts")
     parser.add_argument("--seed", type=int, default=0, help="makes durations and faults repeatable")
@@ -51,6 +52,7 @@ def main() -> int:
             late_results=options.late_results,
             credits=options.credits,
             report_credits=options.report_credits,
+            max_chunks=options.max_chunks,
             refuse_library_agents=not options.any_user_agent,
             seed=options.seed,
         )

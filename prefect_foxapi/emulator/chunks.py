@@ -39,7 +39,10 @@ def chunks_of(answer: Answer, chat: Chat, *, created: float, starts: float, ends
         bodies.append({"choices": [], "usage": answer.usage})
     step = (ends - starts) / len(bodies)
     return [
-        Chunk(starts + step * number, json.dumps({**head, **body}, ensure_ascii=False, separators=(",", ":"))[:-1])
+        Chunk(
+            round(starts + step * number, 6),
+            json.dumps({**head, **body}, ensure_ascii=False, separators=(",", ":"))[:-1],
+        )
         for number, body in enumerate(bodies, start=1)
     ]
 

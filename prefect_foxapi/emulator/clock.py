@@ -21,7 +21,9 @@ class Clock:
 
     def __init__(self, *, stepped: bool = False, start: float | None = None) -> None:
         self.stepped = stepped
-        self._base = time.time() if start is None else start
+        began = time.time() if start is None else start
+        # Whole seconds and a rounded `now` keep sums of steps exact: what is due after ten steps is due, not almost.
+        self._base = float(int(began)) if stepped else began
         self._started = time.monotonic()
         self._advanced = 0.0
         self._stopped = False
@@ -31,7 +33,7 @@ class Clock:
     def now(self) -> float:
         """The time in Unix seconds."""
         running = 0.0 if self.stepped else time.monotonic() - self._started
-        return self._base + running + self._advanced
+        return round(self._base + running + self._advanced, 6)
 
     def advance(self, seconds: float) -> None:
         """Move the time forward and wake what waits for it; callable from any thread.
@@ -48,6 +50,10 @@ class Clock:
         """End every wait with `ClockStopped`; callable from any thread."""
         self._stopped = True
         self._wake_from_any_thread()
+
+    def resume(self) -> None:
+        """Allow waits again."""
+        self._stopped = False
 
     async def sleep_until(self, when: float) -> None:
         """Wait until it is `when` (Unix seconds).

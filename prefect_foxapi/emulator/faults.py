@@ -108,6 +108,8 @@ class FaultRule:
         only = _ONLY_FOR.get(self.kind)
         if only and self.endpoint not in (only, "*"):
             raise ValueError(f"the fault {self.kind} is for the endpoint {only}, not {self.endpoint}")
+        if self.kind == "truncated" and self.endpoint == "stream":
+            raise ValueError("a stream is cut by the fault sse_drop, not by truncated")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability must be between 0 and 1")
         if self.retry_after_date and not isinstance(self.retry_after, (int, float)):
@@ -135,6 +137,8 @@ class FaultRule:
 
     def is_for(self, endpoint: str) -> bool:
         """Whether it looks at requests of this endpoint."""
+        if self.kind == "truncated" and endpoint == "stream":
+            return False
         return endpoint == _ONLY_FOR.get(self.kind, endpoint) and self.endpoint in (endpoint, "*")
 
 

@@ -64,16 +64,12 @@ class Generation:
     @property
     def starts(self) -> float:
         """When it leaves `pending`."""
-        return self.created + min(_PENDING_SHARE * self.duration, _PENDING_LONGEST)
+        return round(self.created + min(_PENDING_SHARE * self.duration, _PENDING_LONGEST), 6)
 
     @property
     def ends(self) -> float:
         """When it is over."""
-        return self.created + self.duration
-
-    def settled(self, now: float) -> bool:
-        """Whether nothing about it will change any more."""
-        return now >= self.ends + self.late
+        return round(self.created + self.duration, 6)
 
     def chunks_kept(self, now: float) -> bool:
         """Whether its stream can be read."""
@@ -96,9 +92,9 @@ class Generation:
             return self._task("failed", 99, None, {**self.failure, "type": "task_error"})
         if self.cancelled:
             return self._task("cancelled", 99, None, None)
-        if now < self.ends + self.late:
+        if now < round(self.ends + self.late, 6):
             return self._task("completed", _LATE_PROGRESS, None, None)
-        return {**self._task("completed", 100, self.results, None), "completed_at": round(self.ends, 6)}
+        return {**self._task("completed", 100, self.results, None), "completed_at": self.ends}
 
     def _task(
         self, status: str, progress: int, results: list[Any] | None, error: Mapping[str, str] | None

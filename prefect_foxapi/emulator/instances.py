@@ -62,9 +62,9 @@ def instance_for(schema: Any, *, seed: str, facts: Sequence[str], note: str) -> 
     validator = _validator(json.dumps(root))
     for attempt in range(_ATTEMPTS):
         # Later attempts leave out what is optional: less that can be wrong.
-        builder = _Builder(root, Random(f"{seed}/{attempt}"), note, optional=attempt < _ATTEMPTS // 2)  # noqa: S311
+        builder = _Builder(root, Random(f"{seed}/{attempt}"), optional=attempt < _ATTEMPTS // 2)  # noqa: S311
         try:
-            value = builder.build(root, "", facts, 0)
+            value = builder.build(root, "", Writer(facts, note), 0)
             if validator.is_valid(value):
                 return value
         except referencing.exceptions.Unresolvable as error:
@@ -86,16 +86,15 @@ def _validator(schema: str) -> Any:
 
 
 class _Builder:
-    def __init__(self, root: Schema, random: Random, note: str, *, optional: bool) -> None:
+    def __init__(self, root: Schema, random: Random, *, optional: bool) -> None:
         self._root = root
         self._random = random
-        self._note = note
         self._optional = optional
 
-    def build(self, schema: Any, name: str, facts: Sequence[str], depth: int) -> Any:
+    def build(self, schema: Any, name: str, writer: Writer, depth: int) -> Any:
         given = as_object(schema)
         if given is None:
-            return Writer(facts, self._note).text(name)
+            return writer.text(name)
         plain = self._plain(given, depth)
         if "const" in plain:
             return plain["const"]
@@ -103,16 +102,16 @@ class _Builder:
             return self._random.choice(plain["enum"])
         kind = self._type(plain)
         if kind == "object":
-            return self._object(plain, facts, depth)
+            return self._object(plain, writer, depth)
         if kind == "array":
-            return self._array(plain, name, facts, depth)
+            return self._array(plain, name, writer, depth)
         if kind == "string":
-            return string_for(plain, name, Writer(facts, self._note), self._random)
+            return string_for(plain, name, writer, self._random)
         if kind in ("integer", "number"):
             return number_for(plain, self._random, whole=kind == "integer")
         if kind == "boolean":
             return self._random.random() < 0.5
-        return None if kind == "null" else Writer(facts, self._note).text(name)
+        return None if kind == "null" else writer.text(name)
 
     def _plain(self, schema: Schema, depth: int) -> Schema:
         """The schema without references and alternatives."""
@@ -145,19 +144,19 @@ class _Builder:
             return next((kind for kind in kinds if kind != "null"), "null")
         return schema.get("type") or next((_TYPE_BY_KEYWORD[key] for key in schema if key in _TYPE_BY_KEYWORD), None)
 
-    def _object(self, schema: Schema, facts: Sequence[str], depth: int) -> dict[str, Any]:
+    def _object(self, schema: Schema, writer: Writer, depth: int) -> dict[str, Any]:
         properties: Schema = schema.get("properties") or {}
         required: list[str] = schema.get("required") or []
         extra = schema.get("additionalProperties", True)
         wanted = [name for name in properties if name in required or (self._optional and depth < _DEEP)]
-        value = {name: self.build(properties[name], name, facts, depth + 1) for name in wanted}
+        value = {name: self.build(properties[name], name, writer, depth + 1) for name in wanted}
         for name in required:
             if name not in value:
-                value[name] = self.build(extra, name, facts, depth + 1)
+                value[name] = self.build(extra, name, writer, depth + 1)
         least: int = schema.get("minProperties") or (1 if isinstance(extra, dict) and self._optional else 0)
         names = self._names(schema.get("propertyNames") or {})
         while len(value) < least and depth < 2 * _DEEP:
-            value[next(names)] = self.build(extra, "", facts, depth + 1)
+            value[next(names)] = self.build(extra, "", writer, depth + 1)
         return value
 
     def _names(self, schema: Schema) -> Iterator[str]:
@@ -166,31 +165,35 @@ class _Builder:
         while True:
             number += 1
             pattern = "pattern" in schema
-            yield string_for(schema, "", Writer((), self._note), self._random) if pattern else f"key_{number}"
+            yield string_for(schema, "", Writer((), ""), self._random) if pattern else f"key_{number}"
 
-    def _array(self, schema: Schema, name: str, facts: Sequence[str], depth: int) -> list[Any]:
+    def _array(self, schema: Schema, name: str, writer: Writer, depth: int) -> list[Any]:
         fixed: list[Any] = schema.get("prefixItems") or []
-        value = [self.build(item, name, facts, depth + 1) for item in fixed]
+        value = [self.build(item, name, writer, depth + 1) for item in fixed]
         items = schema.get("items", True)
         least: int = schema.get("minItems") or 0
         most: int = schema.get("maxItems", len(fixed) if fixed else max(least, 200))
-        carriers = self._carriers(items, name, facts, depth)
+        carriers = self._carriers(items, name, writer, depth)
         usual = 0 if depth >= _DEEP or fixed or not self._optional else len(carriers) or 2
         wanted = min(max(least, usual), most)
         seen = {json.dumps(item, sort_keys=True) for item in value}
         for turn in range(wanted * 20):
             if len(value) >= wanted or items is False:
                 break
-            item = self.build(items, name, [carriers[turn % len(carriers)]] if carriers else facts, depth + 1)
-            if carriers and isinstance(item, str) and turn >= len(carriers):
-                item = f"{item} ({turn + 1})"
+            item = self.build(items, name, self._item_writer(writer, carriers, turn), depth + 1)
             mark = json.dumps(item, sort_keys=True)
             if mark not in seen or not schema.get("uniqueItems"):
                 seen.add(mark)
                 value.append(item)
         return value
 
-    def _carriers(self, items: Any, name: str, facts: Sequence[str], depth: int) -> Sequence[str]:
+    def _item_writer(self, writer: Writer, carriers: Sequence[str], turn: int) -> Writer:
+        if not carriers:
+            return writer
+        round_, place = divmod(turn, len(carriers))
+        return writer.about(f"{carriers[place]} ({round_ + 1})" if round_ else carriers[place])
+
+    def _carriers(self, items: Any, name: str, writer: Writer, depth: int) -> Sequence[str]:
         """What the items of a list say, one each: the facts, if they have room for text."""
         given = as_object(items)
         if given is None:
@@ -199,8 +202,8 @@ class _Builder:
         kind = self._type(plain)
         free = kind == "string" and not {"enum", "const", "format", "pattern"} & plain.keys()
         if free:
-            return Writer(facts, self._note).words(name)
-        return facts if kind == "object" else ()
+            return writer.words(name)
+        return writer.facts if kind == "object" else ()
 
     def _resolve(self, reference: str) -> Schema:
         return _registry(self._root).resolver("").lookup(reference).contents

@@ -27,11 +27,22 @@ class Writer:
     Args:
         facts: What to state.
         note: What to say where there are no facts.
+        marked: Whether texts of facts say that they are emulated.
     """
 
-    def __init__(self, facts: Sequence[str], note: str) -> None:
+    def __init__(self, facts: Sequence[str], note: str, *, marked: bool = True) -> None:
         self._facts = facts
         self._note = note
+        self._marked = marked
+
+    @property
+    def facts(self) -> Sequence[str]:
+        """What to state."""
+        return self._facts
+
+    def about(self, fact: str) -> Writer:
+        """A writer for the item of a list that is about one fact."""
+        return Writer([fact], self._note, marked=False)
 
     def text(self, name: str) -> str:
         """The text of the property `name`."""
@@ -44,12 +55,10 @@ class Writer:
             return media_type_in(self._facts) or self._facts[0]
         if key in ("kind", "type"):
             return kind_in(self._facts) or self._facts[0]
-        if key in _WORDS:
-            return self._facts[0]
         if key in _TITLES:
             single = self._facts[0].partition(": ")[0] if len(self._facts) == 1 else self._note
             return single[:_SHORT].rstrip()
-        return f"[emulated] {'; '.join(self._facts)}"
+        return f"{'[emulated] ' if self._marked else ''}{'; '.join(self._facts)}"
 
     def words(self, name: str) -> Sequence[str]:
         """What the items of a list of strings called `name` say, one each."""

@@ -1,0 +1,130 @@
+"""The answers' keys, their order and their types, against the payloads of the contract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from prefect_foxapi.emulator import Emulator
+
+Wire = Callable[[str], Any]
+SHAPES = (
+    "plain_text",
+    "text_array",
+    "text_and_image",
+    "text_and_video",
+    "text_and_file",
+    "multi_turn",
+    "all_attachments",
+)
+
+
+def shape(value: Any) -> Any:
+    """Keys in their order, and types; of a list, the shapes of its items."""
+    if isinstance(value, dict):
+        return [(name, shape(item)) for name, item in value.items()]
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return type(value).__name__
+
+
+def test_the_seeds_request_gets_the_seeds_response(api: httpx.Client, emulator: Emulator, wire: Wire) -> None:
+    request, expected = wire("seed_request"), wire("seed_response")
+    response = api.post("/v1/llm/generations", json=request)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    got = response.json()
+    assert list(got) == list(expected)
+    assert re.fullmatch(rf"task-llm-{int(emulator.now())}-[a-z0-9]{{8}}", got["id"])
+    assert {**expected, "id": got["id"], "created": int(emulator.now())} == got
+    assert emulator.ledger()[0].body == request
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_shape_of_messages_in_the_seed_works(
+    name: str, submit: Callable[..., Any], emulator: Emulator, api: httpx.Client, wire: Wire
+) -> None:
+    messages = wire("seed_messages")[name]
+    accepted = submit(messages, model="gemini-3-pro-preview")
+    assert emulator.ledger()[0].body["messages"] == messages
+    emulator.advance(10)
+    content = api.get(f"/v1/tasks/{accepted['id']}").json()["results"][0]["choices"][0]["message"]["content"]
+    urls = re.findall(r'https://[^"]+', str(messages).replace("'", '"'))
+    assert [url for url in urls if url not in content] == []
+    assert content.startswith("[emulated]")
+
+
+def test_all_shapes_of_the_seed_are_tested(wire: Wire) -> None:
+    assert tuple(wire("seed_messages")) == SHAPES
+
+
+def test_a_submission_with_a_stream(start: Any, connect: Any, wire: Wire) -> None:
+    api = connect(start(report_credits=True))
+    expected = wire("submitted_with_stream")
+    body = {"model": "claude-opus-4-7", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 64}
+    got = api.post("/v1/llm/generations", json={**body, "stream": True}).json()
+    assert shape(got) == shape(expected)
+    assert got["stream"]["url"] == f"/v1/llm/generations/{got['id']}/stream"
+
+
+def test_the_task_from_pending_to_completed(
+    api: httpx.Client, emulator: Emulator, submit: Callable[..., Any], wire: Wire
+) -> None:
+    accepted = submit()
+    url = f"/v1/tasks/{accepted['id']}?sync_upstream=true"
+    assert api.get(url).json() == accepted
+    emulator.advance(5)
+    assert api.get(url).json() == {**wire("task_processing"), "id": accepted["id"], "created": accepted["created"]}
+    emulator.advance(5)
+    completed = api.get(url).json()
+    assert completed.pop("completed_at") == pytest.approx(emulator.now(), abs=0.001)
+    assert shape(completed) == shape(wire("task_completed"))
+    assert completed["results"][0]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_completed_without_results(api: httpx.Client, emulator: Emulator, submit: Any, wire: Wire) -> None:
+    emulator.script(when="count", late_results=3)
+    accepted = submit()
+    emulator.advance(10)
+    expected = {"id": accepted["id"], "created": accepted["created"]}
+    assert api.get(f"/v1/tasks/{accepted['id']}").json() == {**wire("task_completed_without_results"), **expected}
+    emulator.advance(3)
+    assert api.get(f"/v1/tasks/{accepted['id']}").json()["results"]
+
+
+def test_failed(api: httpx.Client, emulator: Emulator, submit: Any, wire: Wire) -> None:
+    expected = wire("task_failed")
+    emulator.script(when="count", fail={"code": "upstream_error", "message": "The upstream gave up."})
+    accepted = submit()
+    emulator.advance(10)
+    got = api.get(f"/v1/tasks/{accepted['id']}").json()
+    assert {**expected, "id": accepted["id"], "created": accepted["created"]} == got
+    assert list(got) == list(expected)
+
+
+def test_models(api: httpx.Client, wire: Wire) -> None:
+    expected = wire("models")
+    got = api.get("/v1/configs/llm_generations_models").json()
+    assert list(got) == list(expected)
+    listed = {model["id"]: model for model in got["data"]}
+    assert [listed[model["id"]] for model in expected["data"]] == expected["data"]
+
+
+def test_an_upload(api: httpx.Client, wire: Wire) -> None:
+    got = api.post("/v1/files/upload/base64", json={"file_data": "aGVsbG8=", "file_name": "photo.png"}).json()
+    assert shape(got) == shape(wire("upload"))
+
+
+def test_credits(api: httpx.Client, wire: Wire) -> None:
+    assert shape(api.get("/v1/account/credits").json()) == shape(wire("credits"))
+
+
+def test_media(api: httpx.Client, emulator: Emulator, wire: Wire) -> None:
+    got = api.post("/v1/images/generations", json={"model": "gpt-image-2", "prompt": "a fox", "size": "1:1"}).json()
+    assert shape(got) == shape(wire("media_submitted"))
+    emulator.advance(10)
+    assert shape(api.get(f"/v1/tasks/{got['id']}").json()["results"]) == shape(wire("media_results"))
