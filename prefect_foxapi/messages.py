@@ -127,6 +127,10 @@ class AssistantMessage(_Written):
     def _says_something(self) -> AssistantMessage:
         if self.content is None and not self.tool_calls:
             raise ValueError("an assistant's message needs content or tool_calls")
+        for call in self.tool_calls or ():
+            # OpenAI requires them, so they are sent even if they were left out.
+            call.__pydantic_fields_set__.add("type")
+            call.function.__pydantic_fields_set__.add("arguments")
         return self
 
 
@@ -277,6 +281,9 @@ def assistant(*content: PartLike, tool_calls: Sequence[ToolCall | Mapping[str, A
     return _message(AssistantMessage, fields if tool_calls is None else {**fields, "tool_calls": tuple(tool_calls)})
 
 
+_HELPERS = {"image_url": "image", "video_url": "video", "audio_url": "audio", "file_url": "document"}
+
+
 def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(fields)
@@ -296,20 +303,20 @@ def _plain(name: str, value: Any) -> Any:
 def _explained(error: ValidationError) -> InvalidRequest:
     """Say the first things that are wrong by their paths in the body."""
     known = {"system", "user", "assistant", "tool", "text", "image_url", "video_url", "audio_url", "file_url"}
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, str, bool]] = []
     for item in error.errors(include_url=False, include_context=False):
         path = _body_path(item["loc"], known)
         message = item["msg"].removeprefix("Value error, ")
         if not path and ": " in message:
             path, message = message.split(": ", 1)
         if item["type"] == "string_pattern_mismatch" or (item["type"] == "missing" and path.endswith(".url")):
-            message = "a part needs a URL: http(s)://…, data:…, or a local file through image(Path(…)) and its like"
+            helper = _HELPERS.get(path.split(".")[-2], "image")
+            message = f"a part needs a URL: http(s)://…, data:…, or a local file through {helper}(Path(…))"
         elif item["type"] == "missing":
             message = "is missing; give it"
-        found.append((path, message))
-    # A union reports every alternative that did not fit: the deepest path is the one that was meant.
-    found.sort(key=lambda entry: -entry[0].count("."))
-    path, message = found[0]
+        found.append((path, message, item["type"] in {"string_type", "tuple_type"}))
+    # A union reports every alternative that did not fit: the one that was meant failed deepest, or not by its kind.
+    path, message, _ = min(found, key=lambda entry: (-entry[0].count("."), entry[2]))
     return InvalidRequest(f"{path}: {message}" if path else message, field=path or None)
 
 
@@ -320,7 +327,7 @@ def _body_path(location: tuple[int | str, ...], tags: set[str]) -> str:
         previous = location[index - 1] if index else None
         if isinstance(name, str) and (name in tags and isinstance(previous, int)):
             continue
-        if isinstance(name, str) and (name in {"str", "int", "float"} or "[" in name):
+        if isinstance(name, str) and (name in {"str", "constrained-str", "int", "float"} or "[" in name):
             continue
         names.append(str(name))
     return ".".join(names)

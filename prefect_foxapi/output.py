@@ -71,7 +71,7 @@ def _output_schema(output_type: Any) -> OutputSchema:
         schema = adapter.json_schema()
     except PydanticUserError as error:
         raise InvalidRequest(
-            f"output_type: pydantic cannot make a JSON schema of {output_type!r} ({error.message}); "
+            f"output_type: pydantic cannot make a JSON schema of {output_type!r} ({error.message.splitlines()[0]}); "
             "give a pydantic model or a type that TypeAdapter takes",
             field="output_type",
         ) from error
@@ -152,7 +152,7 @@ def _find_class(path: str) -> Any:
         found: Any = importlib.import_module(module_name)
         for name in qualified.split("."):
             found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"cannot find the class {path!r} of a stored value: define it in a module that can be imported"
         ) from error
