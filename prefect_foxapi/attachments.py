@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
+from pydantic import ValidationError
+
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.messages import Attachment, AudioPart, FilePart, ImagePart, VideoPart
 
@@ -71,7 +73,13 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
         check_file(path, helper)
         return Attachment(url=path.as_uri())
     if isinstance(source, str) and source.startswith(("http://", "https://", "data:", "file://")):
-        return Attachment(url=source)
+        try:
+            return Attachment(url=source)
+        except ValidationError:
+            raise InvalidRequest(
+                f"{helper}: {source[:80]!r} is not a URL that can be sent: it is cut off, or has spaces in it",
+                field=helper,
+            ) from None
     raise InvalidRequest(
         f"{helper}: {str(source)[:80]!r} is neither a URL nor a data URI; for a local file write "
         f"{helper}(Path({str(source)[:80]!r}))",
