@@ -32,6 +32,8 @@ from prefect_foxapi.models import Credits
 from prefect_foxapi.retrying import retry_after_seconds
 
 _EXCERPT = 200
+# FoxAPI may quote a request in a message, with all of its attachments.
+_LONGEST_MESSAGE = 2000
 _REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
 _SECRET = re.compile(r"\b(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
 
@@ -89,7 +91,8 @@ def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id
     """
     status = response.status_code
     details = _error_details(body)
-    message = redacted(str(details.get("message") or _excerpt(body) or response.reason_phrase or "no message"))
+    message = str(details.get("message") or _excerpt(body) or response.reason_phrase or "no message")
+    message = redacted(message[:_LONGEST_MESSAGE])
     found = _REQUEST_ID.search(message)
     request_id = details.get("request_id") or (found and found.group(1)) or response.headers.get("x-request-id")
     data: dict[str, Any] = {
