@@ -235,7 +235,7 @@ class FoxAPIClient:
         path = f"/v1/tasks/{_path_safe(generation_id)}"
 
         async def fetch() -> GenerationSnapshot:
-            data = await self._read(path, params={"sync_upstream": "true"})
+            data = await self._read(path, params={"sync_upstream": "true"}, generation_id=generation_id)
             return _read_as(GenerationSnapshot, data, generation_id=generation_id)
 
         return await self._sender.repeating(may_repeat_read, "GET", path)(fetch)
@@ -333,9 +333,11 @@ class FoxAPIClient:
         path = f"{SUBMIT_PATH}/{_path_safe(generation_id)}/stream"
         return self._sender.open_stream(path, generation_id=generation_id, offset=offset, silence=silence)
 
-    async def _read(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+    async def _read(
+        self, path: str, *, params: Mapping[str, str] | None = None, generation_id: str | None = None
+    ) -> Any:
         async with self._sender.turn(write=False):
-            return await self._sender.send("GET", path, params=params)
+            return await self._sender.send("GET", path, params=params, generation_id=generation_id)
 
 
 def _path_safe(generation_id: str) -> str:

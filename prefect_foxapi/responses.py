@@ -123,7 +123,7 @@ def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id
     return kind(f"{said}{remedy}", **data)
 
 
-def decoded(response: httpx.Response, body: bytes, *, paid: bool) -> Any:
+def decoded(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> Any:
     """The JSON of a successful answer.
 
     Raises:
@@ -133,7 +133,8 @@ def decoded(response: httpx.Response, body: bytes, *, paid: bool) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise unreadable("JSON", body, paid=paid, status=response.status_code) from None
+        status = response.status_code
+        raise unreadable("JSON", body, paid=paid, generation_id=generation_id, status=status) from None
 
 
 def unreadable(

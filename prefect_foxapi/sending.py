@@ -137,6 +137,7 @@ class Sender:
         form: Mapping[str, str] | None = None,
         file: tuple[str, BinaryIO, str] | None = None,
         paid: bool = False,
+        generation_id: str | None = None,
     ) -> Any:
         """Send one request once, in its turn, and return the JSON of its answer.
 
@@ -155,12 +156,12 @@ class Sender:
         )
         # httpx bounds the silence between two bytes; all but an upload has to be answered in time as a whole.
         deadline = limits.submission if paid else limits.read if method == "GET" else None
-        with responses.typed_transport_errors(paid=paid):
+        with responses.typed_transport_errors(paid=paid, generation_id=generation_id):
             response, body = await asyncio.wait_for(self._exchange(request), deadline)
         if not response.is_success:
-            raise self._noted(responses.error_of(response, body, paid=paid))
+            raise self._noted(responses.error_of(response, body, paid=paid, generation_id=generation_id))
         self._throttled = 0
-        return responses.decoded(response, body, paid=paid)
+        return responses.decoded(response, body, paid=paid, generation_id=generation_id)
 
     async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await self._http.send(request, stream=True)
