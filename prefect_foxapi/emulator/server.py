@@ -110,6 +110,11 @@ class Emulator:
         return self._gateway.settings.api_keys[0]
 
     @property
+    def settings(self) -> Settings:
+        """How it behaves."""
+        return self._gateway.settings
+
+    @property
     def balance(self) -> int:
         """Credits that the first API key has left."""
         return self._gateway.books.accounts[self.api_key].balance

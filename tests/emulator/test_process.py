@@ -1,0 +1,209 @@
+"""The emulator as a process of its own, steered over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+
+from prefect_foxapi.emulator.app import build_app
+from prefect_foxapi.emulator.clock import Clock
+from prefect_foxapi.emulator.gateway import Gateway
+from tests.emulator.conftest import Start
+
+BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}
+HEADERS = {"user-agent": "emulator-tests/1", "authorization": "Bearer sk-emulator"}
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", "prefect_foxapi.emulator", *options]
+
+
+@contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """A process that listens, and a client of it; it must end well and have complained of nothing."""
+    process = subprocess.Popen(
+        command("--port", "0", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("FoxAPI emulator on http://127.0.0.1:"), line
+        with httpx.Client(base_url=line.split(" on ")[1].strip(), headers=HEADERS, verify=False) as api:
+            yield process, api
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, complaints = process.communicate(timeout=20)
+    assert (process.returncode, output, complaints) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[httpx.Client]:
+    with running("--stepped", "--duration", "10", "--credits", "1000") as (_, api):
+        yield api
+
+
+@pytest.fixture
+def api(shared: httpx.Client) -> httpx.Client:
+    shared.post("/emulator/reset")
+    return shared
+
+
+def test_the_port_is_as_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = subprocess.run(command("--port", str(port)), capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: cannot listen on 127.0.0.1:{port}:")
+    process = subprocess.Popen(command("--port", str(port)), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"FoxAPI emulator on http://127.0.0.1:{port}\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == ""
+    assert process.returncode == 0
+
+
+def test_a_generation_and_the_ledger(api: httpx.Client) -> None:
+    accepted = api.post("/v1/llm/generations", json=BODY).json()
+    now = api.post("/emulator/clock/advance", json={"seconds": 10}).json()["now"]
+    assert api.get(f"/v1/tasks/{accepted['id']}").json()["status"] == "completed"
+    api.post("/v1/llm/generations", json={**BODY, "stream": True})
+    ledger = api.get("/emulator/ledger").json()
+    first, second = ledger["submissions"]
+    assert {**first, "created": None} == {
+        "generation_id": accepted["id"],
+        "digest": first["digest"],
+        "model": "gpt-5.5",
+        "path": "/v1/llm/generations",
+        "created": None,
+        "body": BODY,
+        "credits": first["credits"],
+        "account": 0,
+    }
+    assert first["created"] == now - 10
+    assert ledger["times"] == {first["digest"]: 2}
+    assert ledger["credits"] == first["credits"] + second["credits"]
+    assert api.get("/v1/account/credits").json()["balance"] == 1000 - ledger["credits"]
+
+
+def test_faults_scripts_and_counts(api: httpx.Client) -> None:
+    rules = [{"kind": "status", "endpoint": "submit", "status": 503, "count": 1}, {"kind": "vanish", "after": 1}]
+    assert api.post("/emulator/faults", json=rules).json() == {"added": 2}
+    assert api.post("/emulator/scripts", json={"when": "count", "answer": "1, 2, 3"}).json() == {"added": 1}
+    responses = [api.post("/v1/llm/generations", json=BODY) for _ in range(2)]
+    assert [response.status_code for response in responses] == [503, 200]
+    api.post("/emulator/clock/advance", json={"seconds": 10})
+    path = f"/v1/tasks/{responses[1].json()['id']}"
+    assert api.get(path).json()["results"][0]["choices"][0]["message"]["content"] == "1, 2, 3"
+    assert api.get(path).status_code == 404
+    api.delete("/emulator/faults")
+    api.delete("/emulator/scripts")
+    assert api.get(path).status_code == 200
+    assert api.get("/emulator/counts").json() == {"POST submit": 2, "GET task": 3}
+
+
+def test_reset_forgets(api: httpx.Client) -> None:
+    accepted = api.post("/v1/llm/generations", json=BODY).json()
+    url = api.post("/v1/files/upload/base64", json={"file_data": "aGVsbG8="}).json()["url"]
+    api.post("/emulator/faults", json={"kind": "status"})
+    api.post("/emulator/reset")
+    assert api.get(f"/v1/tasks/{accepted['id']}").status_code == 404
+    assert api.get(url).status_code == 404
+    assert api.get("/emulator/ledger").json() == {"submissions": [], "times": {}, "credits": 0}
+    assert api.get("/v1/account/credits").json()["balance"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("faults", '{"kind": "explode"}'),
+        ("faults", "[1]"),
+        ("faults", "no JSON"),
+        ("faults", ""),
+        ("scripts", '{"answer": "x"}'),
+        ("scripts", '{"when": "x"}'),
+        ("clock/advance", "{}"),
+        ("clock/advance", '{"seconds": -1}'),
+        ("clock/advance", "[]"),
+    ],
+)
+def test_control_calls_that_make_no_sense(path: str, body: str, api: httpx.Client) -> None:
+    response = api.post(f"/emulator/{path}", content=body)
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_a_browsers_page_cannot_steer_it(api: httpx.Client) -> None:
+    assert api.post("/emulator/reset", headers={"origin": "https://example.com"}).status_code == 403
+
+
+@pytest.mark.parametrize(("client", "status"), [("203.0.113.9", 403), ("127.0.0.1", 200), ("::1", 200)])
+async def test_other_machines_cannot_steer_it(client: str, status: int, start: Start) -> None:
+    app = build_app(Gateway(start().settings, Clock()))
+    transport = httpx.ASGITransport(app, client=(client, 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://emulator", headers=HEADERS) as api:
+        assert (await api.post("/emulator/reset")).status_code == status
+        assert (await api.get("/v1/account/credits")).status_code == 200
+
+
+def test_options_and_files(tmp_path: Path) -> None:
+    (tmp_path / "faults.json").write_text(json.dumps([{"kind": "status", "endpoint": "credits", "status": 418}]))
+    (tmp_path / "scripts.json").write_text(json.dumps([{"when": "count", "answer": "1, 2, 3", "duration": 0.01}]))
+    files = ("--faults", str(tmp_path / "faults.json"), "--scripts", str(tmp_path / "scripts.json"))
+    with running(*files, "--api-key", "sk-a", "--api-key", "sk-b", "--any-user-agent", "--report-credits") as (_, api):
+        for key in ("sk-a", "sk-b"):
+            api.headers.update({"authorization": f"Bearer {key}", "user-agent": "python-httpx/0.28.1"})
+            accepted = api.post("/v1/llm/generations", json=BODY).json()
+            assert accepted["usage"]["credits_reserved"] > 0
+            assert api.get("/v1/account/credits").status_code == 418
+            deadline = time.monotonic() + 10
+            while (task := api.get(f"/v1/tasks/{accepted['id']}").json())["status"] != "completed":
+                assert time.monotonic() < deadline
+            assert task["results"][0]["choices"][0]["message"]["content"] == "1, 2, 3"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--duration", "soon"], "error: "),
+        (["--faults", "/nonexistent.json"], "error: "),
+        (["--jitter", "2"], "error: "),
+        (["--port", "many"], "usage: "),
+    ],
+)
+def test_options_that_make_no_sense(options: list[str], complaint: str) -> None:
+    refused = subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(complaint)
+
+
+async def test_500_streams_at_once() -> None:
+    count = 500
+    with running("--duration", "1.5", "--max-chunks", "8") as (_, api):
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(str(api.base_url), headers=HEADERS, connector=connector) as many:
+
+            async def read(number: int) -> tuple[int, int]:
+                messages = [{"role": "user", "content": f"number {number}"}]
+                body = {**BODY, "messages": messages, "stream": True}
+                async with many.post("/v1/llm/generations", json=body) as response:
+                    accepted: dict[str, Any] = await response.json()
+                async with many.get(accepted["stream"]["url"]) as response:
+                    text = await response.text()
+                return text.count("event: chunk"), text.count("event: done")
+
+            seen = await asyncio.gather(*(read(number) for number in range(count)))
+        assert {done for _, done in seen} == {1}
+        assert min(chunks for chunks, _ in seen) > 4
+        assert sorted(api.get("/emulator/ledger").json()["times"].values()) == [1] * count
