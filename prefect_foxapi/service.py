@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefect_foxapi.background import background
+from prefect_foxapi.background import BackgroundLoop, background
 from prefect_foxapi.client import FoxAPIClient
 from prefect_foxapi.collecting import Collector, Result, Wanted
 from prefect_foxapi.credentials import FoxAPICredentials
@@ -322,15 +322,16 @@ def _is_alive(pid: int) -> bool:
 
 
 _lock = threading.Lock()
-_services: dict[int, GenerationService] = {}
+# By the loop itself: an id is given anew as soon as a loop that was closed is gone.
+_services: dict[BackgroundLoop, GenerationService] = {}
 
 
 def service() -> GenerationService:
     """The service of this process's background loop."""
     loop = background()
     with _lock:
-        if id(loop) not in _services:
+        if loop not in _services:
             _services.clear()
-            _services[id(loop)] = GenerationService()
-            loop.on_close(_services[id(loop)].aclose)
-        return _services[id(loop)]
+            _services[loop] = GenerationService()
+            loop.on_close(_services[loop].aclose)
+        return _services[loop]
