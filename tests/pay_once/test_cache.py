@@ -1,0 +1,210 @@
+"""Prefect's cache and the ledger below it, with the emulator's books as the judge."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect import State, flow
+from prefect.cache_policies import INPUTS, NO_CACHE
+from prefect.results import ResultRecord
+from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
+from pydantic import BaseModel
+
+from prefect_foxapi import FoxAPICredentials, Generation, agenerate, await_for_generation
+from prefect_foxapi.emulator import Emulator
+from tests.pay_once.asking import told
+from tests.pay_once.programs import MODEL
+from tests.pay_once.zygote import Zygote
+
+ASK = "tests.pay_once.asking:ask_once"
+pytestmark = pytest.mark.usefixtures("home")
+
+
+class Capital(BaseModel):
+    city: str
+
+
+class Asker:
+    """Asks in flow runs, each a new one."""
+
+    def __init__(self, credentials: FoxAPICredentials) -> None:
+        self._credentials = credentials
+
+    async def state(self, prompt: str = "the same", options: dict[str, Any] | None = None, **arguments: Any) -> State:
+        states: list[State] = []
+
+        # It returns nothing: a flow that returned a failed state would fail, too.
+        @flow
+        async def ask() -> None:
+            asking = agenerate.with_options(**options) if options else agenerate
+            given = {"model": MODEL, "credentials": self._credentials, **arguments}
+            states.append(await asking(prompt, **given, return_state=True))
+
+        await ask()
+        return states[0]
+
+    async def __call__(self, prompt: str = "the same", **options: Any) -> dict[str, Any]:
+        return told(await self.state(prompt, options))
+
+
+@pytest.fixture
+def ask(credentials: FoxAPICredentials) -> Asker:
+    return Asker(credentials)
+
+
+@pytest.fixture
+def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[Zygote]:
+    with Zygote(environment, tmp_path / "elsewhere.log") as zygote:
+        yield zygote
+
+
+async def test_a_repeat_is_cached_and_asks_nobody(
+    ask: Asker, emulator: Emulator, elsewhere: Zygote, tmp_path: Path
+) -> None:
+    first = await ask()
+    assert (first["state"], first["origin"]) == ("Completed", "billed")
+    counts = emulator.counts()
+    assert await ask() == {**first, "state": "Cached", "origin": "replayed"}
+    report = tmp_path / "report.json"
+    child = elsewhere.run(ASK, base_url=emulator.url, api_key=emulator.api_key, report=str(report))
+    assert child.wait() == 0
+    assert json.loads(report.read_text()) == [{**first, "state": "Cached", "origin": "replayed"}]
+    assert emulator.counts() == counts
+
+
+async def test_a_typed_repeat_is_cached_with_its_type(ask: Asker, emulator: Emulator) -> None:
+    states = [await ask.state(output_type=Capital) for _ in range(2)]
+    assert [state.name for state in states] == ["Completed", "Cached"]
+    assert all(isinstance(generation_of(state).parsed, Capital) for state in states)
+    assert len(emulator.ledger()) == 1
+
+
+async def test_cache_expiration_bounds_the_age_of_a_result_in_the_ledger_too(ask: Asker, emulator: Emulator) -> None:
+    at_once = timedelta(microseconds=1)
+    first, second = [await ask(cache_expiration=at_once) for _ in range(2)]
+    assert first["id"] != second["id"]
+    assert second["origin"] == "billed"
+    assert (await ask(cache_expiration=timedelta(hours=1)))["id"] == second["id"]
+    assert (await ask(cache_expiration=timedelta(hours=1)))["state"] == "Cached"
+    assert len(emulator.ledger()) == 2
+
+
+async def test_refresh_cache_pays_and_later_calls_have_the_new_result(
+    ask: Asker, emulator: Emulator, home: Path
+) -> None:
+    first = await ask()
+    fresh = await ask(refresh_cache=True)
+    assert (fresh["state"], fresh["origin"]) == ("Completed", "billed")
+    assert fresh["id"] != first["id"]
+    assert await ask() == {**fresh, "state": "Cached", "origin": "replayed"}
+    shutil.rmtree(home / "storage")
+    assert await ask() == {**fresh, "origin": "replayed"}
+    assert len(emulator.ledger()) == 2
+
+
+async def test_the_setting_to_refresh_does_the_same(ask: Asker, emulator: Emulator) -> None:
+    first = await ask()
+    with temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True}):
+        fresh = await ask()
+        kept = await ask(refresh_cache=False)
+    assert fresh["id"] != first["id"]
+    assert (kept["id"], kept["state"]) == (fresh["id"], "Cached")
+    assert len(emulator.ledger()) == 2
+
+
+async def test_no_cache_pays_each_time_and_shares_with_nobody(ask: Asker, emulator: Emulator) -> None:
+    outcomes = [await ask(cache_policy=policy) for policy in (NO_CACHE, NO_CACHE)]
+    usual = await ask()
+    assert len({outcome["id"] for outcome in [*outcomes, usual]}) == 3 == len(emulator.ledger())
+    assert {outcome["origin"] for outcome in outcomes} == {"billed"}
+
+
+async def test_another_cache_policy_still_pays_once(ask: Asker, emulator: Emulator) -> None:
+    first, second = [await ask(cache_policy=INPUTS) for _ in range(2)]
+    assert (second["state"], second["id"]) == ("Cached", first["id"])
+    assert await ask() == {**first, "origin": "replayed"}
+    assert len(emulator.ledger()) == 1
+
+
+async def test_another_sample_is_another_generation(ask: Asker, emulator: Emulator) -> None:
+    ids = [generation_of(await ask.state(sample=sample)).generation_id for sample in (0, 1, 2, 1)]
+    assert len(set(ids)) == 3 == len(emulator.ledger())
+    assert ids[1] == ids[3]
+
+
+async def test_what_prefect_lost_comes_from_the_ledger(ask: Asker, emulator: Emulator, home: Path) -> None:
+    first = await ask()
+    counts = emulator.counts()
+    shutil.rmtree(home / "storage")
+    assert await ask() == {**first, "origin": "replayed"}
+    assert emulator.counts() == counts
+
+
+async def test_a_record_that_was_half_written_does_no_harm(ask: Asker, emulator: Emulator, home: Path) -> None:
+    first = await ask()
+    [record] = (home / "storage").iterdir()
+    whole = record.read_bytes()
+    for size in (0, len(whole) // 2, len(whole) - 1):
+        record.write_bytes(whole[:size])
+        assert (await ask())["id"] == first["id"]
+    assert len(emulator.ledger()) == 1
+
+
+async def test_a_failure_is_not_cached(ask: Asker, emulator: Emulator) -> None:
+    emulator.script("the same", fail={"code": "upstream_error", "message": "no luck"}, count=1)
+    first, second = [await ask() for _ in range(2)]
+    assert (first["state"], first["error"]) == ("Failed", "GenerationFailed")
+    assert (second["state"], second["origin"]) == ("Completed", "billed")
+    assert len(emulator.ledger()) == 2
+
+
+async def test_what_nobody_can_know_is_not_cached_and_not_paid_for_again(ask: Asker, emulator: Emulator) -> None:
+    emulator.add_fault(kind="reset_after", endpoint="submit", count=1)
+    outcomes = [await ask() for _ in range(3)]
+    assert [(o["state"], o["error"]) for o in outcomes] == [("Failed", "AmbiguousSubmission")] * 3
+    assert emulator.counts()["POST", "submit"] == 1 == len(emulator.ledger())
+    allowed = await ask.state(on_ambiguous="resubmit")
+    assert generation_of(allowed).origin == "billed"
+    assert (await ask())["state"] == "Cached"
+    assert len(emulator.ledger()) == 2
+
+
+async def test_an_answer_of_the_wrong_type_is_not_cached_but_not_lost(ask: Asker, emulator: Emulator) -> None:
+    emulator.script("the same", '{"town": "Paris"}')
+    for _ in range(2):
+        outcome = told(await ask.state(output_type=Capital))
+        assert (outcome["state"], outcome["error"]) == ("Failed", "OutputInvalid")
+    assert len(emulator.ledger()) == 1
+
+
+async def test_links_to_media_are_not_kept_by_prefect(emulator: Emulator, credentials: FoxAPICredentials) -> None:
+    headers = {"Authorization": f"Bearer {emulator.api_key}", "User-Agent": "pay-once-tests/1"}
+    with httpx.Client(base_url=emulator.url, headers=headers) as client:
+        models = {"model": "gpt-image-2", "prompt": "a fox"}
+        answer = client.post("/v1/images/generations", json=models)
+        generation_id = answer.raise_for_status().json()["id"]
+
+    states: list[State] = []
+
+    @flow
+    async def wait() -> None:
+        waiting = await_for_generation.with_options(cache_policy=INPUTS)
+        states.append(await waiting(generation_id, credentials=credentials, return_state=True))
+
+    await wait()
+    await wait()
+    assert [state.name for state in states] == ["Completed", "Completed"]
+    assert generation_of(states[0]).results
+
+
+def generation_of(state: State[Any]) -> Generation[Any]:
+    assert isinstance(state.data, ResultRecord), state
+    assert isinstance(state.data.result, Generation)
+    return state.data.result
