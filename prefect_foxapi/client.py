@@ -6,7 +6,7 @@ import asyncio
 import mimetypes
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -202,7 +202,10 @@ class FoxAPIClient:
             try:
                 return await asyncio.shield(sent)
             except asyncio.CancelledError:
-                await asyncio.wait({sent})
+                # Some cancel again and again until it works.
+                while not sent.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait({sent})
                 if not sent.cancelled():
                     sent.exception()
                 raise
