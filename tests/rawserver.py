@@ -77,6 +77,7 @@ class RawServer:
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     bound_to: socket.socket | None = None
+    buffer: int = 2**26
 
     def __post_init__(self) -> None:
         self._played: dict[str, int] = {}
@@ -85,7 +86,8 @@ class RawServer:
 
     async def __aenter__(self) -> RawServer:
         where: dict[str, Any] = {"sock": self.bound_to} if self.bound_to else {"host": "127.0.0.1", "port": 0}
-        self._server = await asyncio.start_server(self._handle, limit=2**26, **where)
+        self._server = await asyncio.start_server(self._handle, limit=self.buffer, **where)
+        self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -95,10 +97,6 @@ class RawServer:
         for task in self._handling:
             task.cancel()
         await asyncio.gather(*self._handling, return_exceptions=True)
-
-    @property
-    def port(self) -> int:
-        return self._server.sockets[0].getsockname()[1]
 
     @property
     def url(self) -> str:
