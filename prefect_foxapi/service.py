@@ -18,7 +18,7 @@ from prefect_foxapi.client import FoxAPIClient
 from prefect_foxapi.collecting import Collector, Result, Wanted
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.delivery import Delivery
-from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, GenerationFailed, LedgerError, NotFound
+from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, LedgerError, NotFound
 from prefect_foxapi.journal import FoundInstead, LedgerJournal
 from prefect_foxapi.ledger import Claimant, Row, State, Subject
 from prefect_foxapi.lookups import Lookups
@@ -28,7 +28,7 @@ from prefect_foxapi.observability import log_signal, run_logger
 from prefect_foxapi.occasions import Occasion
 from prefect_foxapi.policies import Durations, PollPolicy
 from prefect_foxapi.settings import current_settings
-from prefect_foxapi.waiting import OnDelta
+from prefect_foxapi.waiting import OnDelta, failure_of
 
 if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger
@@ -144,6 +144,13 @@ class GenerationService:
             try:
                 result = await self._result(ask, found)
                 break
+            except asyncio.CancelledError:
+                run_logger().warning(
+                    "Nobody waits for generation %s here any more; wait_for_generation(%r) or the next run collects it",
+                    found.generation_id,
+                    found.generation_id,
+                )
+                raise
             except NotFound as error:
                 if ask.on_ambiguous != "resubmit":
                     raise AmbiguousSubmission(
@@ -215,12 +222,6 @@ class GenerationService:
         except FoxAPIError as error:
             error.key = error.key or ask.paid_key
             raise
-        run_logger().info(
-            "Generation %s is submitted to %s; if this run ends, wait_for_generation(%r) or the next run collects it",
-            snapshot.id,
-            request.model,
-            snapshot.id,
-        )
         return Found(snapshot.id, "billed", age=0.0, key=ask.paid_key)
 
     async def _result(self, ask: Ask, found: Found) -> Result:
@@ -284,13 +285,7 @@ class GenerationService:
                 submitted_by=str(row.claimant),
             )
         if row.state is State.FAILED:
-            error = row.error or {}
-            raise GenerationFailed(
-                f"generation {row.generation_id} failed: {error.get('message') or 'no reason given'}",
-                error=error,
-                generation_id=row.generation_id,
-                key=row.key,
-            )
+            raise failure_of(row.generation_id or "unknown", row.error, key=row.key)
         if row.generation_id is None:
             raise LedgerError(f"the ledger's row {row.key[:12]} is {row.state.value} without an id", key=row.key)
         age = self.ledger().clock() - (row.accepted_at or row.claimed_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -119,7 +119,7 @@ class Wait:
             trouble = None
             self._note(snapshot)
             if snapshot.has_failed:
-                raise failure_of(snapshot)
+                raise failure_of(snapshot.id, snapshot.error or {"message": f"it is {snapshot.status}"})
             if snapshot.has_result:
                 self._learn()
                 return snapshot
@@ -214,14 +214,14 @@ def _text_of(snapshot: GenerationSnapshot) -> str | None:
     return (completion.choices[0].message.content or "") if completion else None
 
 
-def failure_of(snapshot: GenerationSnapshot) -> GenerationFailed:
-    """The error for a generation that failed (contract §3)."""
-    error = snapshot.error or {}
-    said = error.get("message") or "no reason given"
+def failure_of(generation_id: str, error: Mapping[str, Any] | None, *, key: str | None = None) -> GenerationFailed:
+    """The error for a generation that failed, from `error` of the task (contract §3)."""
+    said = dict(error or {})
     return GenerationFailed(
-        f"generation {snapshot.id} is {snapshot.status}: {said}",
-        error=dict(error),
-        generation_id=snapshot.id,
-        code=str(error["code"]) if error.get("code") is not None else None,
-        type=str(error["type"]) if error.get("type") is not None else None,
+        f"generation {generation_id} failed: {said.get('message') or 'no reason given'}",
+        error=said,
+        generation_id=generation_id,
+        key=key,
+        code=str(said["code"]) if said.get("code") is not None else None,
+        type=str(said["type"]) if said.get("type") is not None else None,
     )
