@@ -11,6 +11,7 @@ It keeps a billing ledger, injects faults by rule, and its time can be stepped b
 """
 
 from prefect_foxapi.emulator.billing import Submission
+from prefect_foxapi.emulator.catalogue import Model
 from prefect_foxapi.emulator.durations import Duration, Fixed, LogNormal
 from prefect_foxapi.emulator.faults import FaultRule
 from prefect_foxapi.emulator.scripts import Script
@@ -22,6 +23,7 @@ __all__ = [
     "FaultRule",
     "Fixed",
     "LogNormal",
+    "Model",
     "Script",
     "Submission",
 ]

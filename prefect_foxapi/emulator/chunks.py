@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from prefect_foxapi.emulator.answers import Answer, Chat, completion_id
 from prefect_foxapi.emulator.generations import Chunk
-from prefect_foxapi.emulator.shapes import as_object
+from prefect_foxapi.emulator.shapes import as_object, json_text
 
 _ARGUMENT_PIECES = 4
 
@@ -41,7 +40,7 @@ def chunks_of(answer: Answer, chat: Chat, *, created: float, starts: float, ends
     return [
         Chunk(
             round(starts + step * number, 6),
-            json.dumps({**head, **body}, ensure_ascii=False, separators=(",", ":"))[:-1],
+            json_text({**head, **body})[:-1],
         )
         for number, body in enumerate(bodies, start=1)
     ]

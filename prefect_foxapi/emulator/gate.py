@@ -18,7 +18,7 @@ from prefect_foxapi.emulator.connections import HangingAnswer, LateAnswer, Reset
 from prefect_foxapi.emulator.faults import FaultRule
 from prefect_foxapi.emulator.gateway import Gateway
 from prefect_foxapi.emulator.problems import Problem, malformed, not_found, too_large, unauthenticated
-from prefect_foxapi.emulator.shapes import as_object
+from prefect_foxapi.emulator.shapes import as_object, json_text
 
 # A name of one's own before the library's is not a bare default.
 _LIBRARY_AGENT = re.compile(
@@ -73,6 +73,8 @@ def guarded(gateway: Gateway, method: str, path: str, endpoint: str, handler: Ha
             answer = await handler(Call(gateway, request, account, fault))
         except Problem as problem:
             answer = problem_answer(problem)
+        except RecursionError:
+            answer = problem_answer(malformed("The body is nested too deeply."))
         return answer if fault is None else _spoiled(gateway, fault, answer)
 
     return Route(path, serve, methods=[method])
@@ -80,8 +82,7 @@ def guarded(gateway: Gateway, method: str, path: str, endpoint: str, handler: Ha
 
 def json_answer(data: Any, status: int = 200) -> Response:
     """A JSON answer."""
-    body = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Response(body.encode("utf-8", "surrogatepass"), status, media_type="application/json")
+    return Response(json_text(data).encode(), status, media_type="application/json")
 
 
 def problem_answer(problem: Problem) -> Response:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_foxapi.emulator.answers import Chat, answer_to
 from prefect_foxapi.emulator.billing import Books, Submission
-from prefect_foxapi.emulator.catalogue import MEDIA_MODELS, MODELS
+from prefect_foxapi.emulator.catalogue import MEDIA_MODELS, Model
 from prefect_foxapi.emulator.chunks import chunks_of
 from prefect_foxapi.emulator.clock import Clock
 from prefect_foxapi.emulator.content import Content, digest_of, read_url
@@ -32,6 +32,7 @@ class Settings:
 
     api_keys: tuple[str, ...]
     duration: Duration
+    models: Sequence[Model]
     late_results: float
     credits: int
     report_credits: bool
@@ -55,7 +56,7 @@ class Gateway:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self.models = {model.id: model for model in MODELS}
+        self.models = {model.id: model for model in settings.models}
         self.scripts = ScriptBook()
         self.faults = FaultPlan(settings.seed)
         self.books = Books.opened(settings.api_keys, settings.credits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from prefect_foxapi.emulator.gate import Call, Handler, guarded, json_answer, re
 from prefect_foxapi.emulator.gateway import Gateway
 from prefect_foxapi.emulator.generations import Generation
 from prefect_foxapi.emulator.problems import invalid_param, not_found
+from prefect_foxapi.emulator.shapes import json_text
 
 _SILENT = 86_400
 _UNTIL_CANCELLED = 60.0
@@ -51,7 +53,7 @@ async def stream(call: Call) -> Response:
     if not generation.chunks_kept(call.gateway.clock.now()):
         raise not_found(f"The stream of the task `{generation.id}` is gone.")
     offset = call.request.query_params.get("offset", "0")
-    if not (offset.isascii() and offset.isdigit()):
+    if not re.fullmatch(r"[0-9]{1,15}", offset):
         raise invalid_param("offset", "must be an integer of 0 or more")
     silent = call.fault is not None and call.fault.kind == "sse_silence"
     ping: Any = _SILENT if silent else call.gateway.settings.keep_alive
@@ -92,11 +94,6 @@ def _ending(generation: Generation) -> dict[str, Any]:
     if generation.cancelled:
         return {"event": "error", "data": json_text({"message": "The generation was cancelled."})}
     return {"event": "done", "data": json_text({"total_chunks": len(generation.chunks)})}
-
-
-def json_text(data: Any) -> str:
-    """The JSON of an event's data."""
-    return bytes(json_answer(data).body).decode()
 
 
 async def list_models(call: Call) -> Response:

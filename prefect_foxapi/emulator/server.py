@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from prefect_foxapi.emulator.app import build_app
 from prefect_foxapi.emulator.billing import Submission
+from prefect_foxapi.emulator.catalogue import MODELS, Model
 from prefect_foxapi.emulator.clock import Clock
 from prefect_foxapi.emulator.connections import protocol_with_state
 from prefect_foxapi.emulator.durations import Duration, Fixed
@@ -47,6 +48,7 @@ class Emulator:
         api_key: The API key that it takes, or several, each an account of its own.
         duration: Seconds that a generation takes, or a function of model and body that gives them.
         stepped: Time stands still but for `advance`.
+        models: The chat models that its keys may use; without any, the list of models is empty.
         late_results: Seconds during which every generation is completed without results.
         credits: What each account begins with.
         report_credits: Whether tasks carry `usage` with `credits_reserved` (contract §2).
@@ -67,6 +69,7 @@ class Emulator:
         api_key: str | tuple[str, ...] = "sk-emulator",
         duration: float | Duration = 0.5,
         stepped: bool = False,
+        models: Sequence[Model] = MODELS,
         late_results: float = 0.0,
         credits: int = 1_000_000,
         report_credits: bool = False,
@@ -81,6 +84,7 @@ class Emulator:
         settings = Settings(
             api_keys=(api_key,) if isinstance(api_key, str) else tuple(api_key),
             duration=Fixed(duration) if isinstance(duration, (int, float)) else duration,
+            models=models,
             late_results=late_results,
             credits=credits,
             report_credits=report_credits,

@@ -219,5 +219,11 @@ def test_a_script_that_says_nothing(fields: dict[str, Any], emulator: Emulator) 
         emulator.script("hi", **fields)
 
 
-def test_text_beyond_unicode_does_not_break_anything(answer: Any) -> None:
-    assert content(answer("half a pair: \ud83e, and a whole fox: 🦊"))
+def test_half_a_surrogate_pair_breaks_nothing(api: httpx.Client, emulator: Emulator, submit: Any) -> None:
+    prompt = "half a pair: \ud83e, and a whole fox: 🦊"
+    accepted = submit(prompt, stream=True)
+    emulator.advance(10)
+    raw = api.get(f"/v1/tasks/{accepted['id']}").content.decode("utf-8")
+    assert content(json.loads(raw)["results"][0]).endswith(prompt)
+    assert "\\ud83e" in api.get(accepted["stream"]["url"]).content.decode("utf-8")
+    assert emulator.ledger()[0].body["messages"][0]["content"] == prompt

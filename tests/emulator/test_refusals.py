@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from prefect_foxapi.emulator import Emulator, FaultRule
+from prefect_foxapi.emulator import Emulator, FaultRule, Model
 
 USER = [{"role": "user", "content": "hi"}]
 
@@ -117,6 +117,14 @@ def test_a_refusal_costs_nothing(
     assert emulator.balance == 1_000_000
 
 
+@pytest.mark.parametrize("depth", [300, 600, 100_000])
+def test_deep_bodies_are_accepted_or_refused(depth: int, api: httpx.Client, emulator: Emulator) -> None:
+    nested = "[" * depth + "]" * depth
+    content = json.dumps(chat("gpt-5.5", metadata=0)).replace('"metadata": 0', f'"metadata": {nested}')
+    assert api.post("/v1/llm/generations", content=content).status_code in (200, 400)
+    assert api.get("/v1/account/credits").status_code == 200
+
+
 @pytest.mark.parametrize("body", ACCEPTED)
 def test_what_is_in_order_is_accepted_and_kept_as_it_came(
     body: dict[str, Any], api: httpx.Client, emulator: Emulator
@@ -206,7 +214,7 @@ def test_no_stream_without_stream_true(api: httpx.Client, submit: Any, wire: Cal
     assert_refused(api.get(path), wire("errors")["not_found"])
 
 
-@pytest.mark.parametrize("offset", ["-1", "x", "1.5", "²"])
+@pytest.mark.parametrize("offset", ["-1", "x", "1.5", "²", "9" * 5000])
 def test_an_offset_that_is_no_number(offset: str, api: httpx.Client, submit: Any, wire: Callable[[str], Any]) -> None:
     path = f"/v1/llm/generations/{submit(stream=True)['id']}/stream"
     assert_refused(api.get(path, params={"offset": offset}), wire("errors")["bad_value"])
@@ -236,3 +244,22 @@ def test_refused_media(name: str, path: str, body: Any, api: httpx.Client, wire:
 def test_a_model_that_makes_something_else(api: httpx.Client) -> None:
     response = api.post("/v1/videos/generations", json={"model": "gpt-image-2", "prompt": "a fox"})
     assert told(response) == (422, "invalid_request_error", "model_not_supported")
+
+
+def test_a_key_without_models(start: Any, connect: Any) -> None:
+    api = connect(start(models=()))
+    assert api.get("/v1/configs/llm_generations_models").json() == {"object": "list", "data": []}
+    assert told(api.post("/v1/llm/generations", json=chat())) == (422, "invalid_request_error", "model_not_found")
+
+
+def test_models_of_ones_own(start: Any, connect: Any) -> None:
+    api = connect(start(models=[Model("fox-1", ("text",)), Model("fox-embed", ("vision",))]))
+    assert [model["id"] for model in api.get("/v1/configs/llm_generations_models").json()["data"]] == [
+        "fox-1",
+        "fox-embed",
+    ]
+    assert api.post("/v1/llm/generations", json=chat("fox-1")).status_code == 200
+    assert told(api.post("/v1/llm/generations", json=chat("fox-1", part("image_url"))))[2] == (
+        "model_not_support_capability"
+    )
+    assert told(api.post("/v1/llm/generations", json=chat("fox-embed")))[2] == "model_not_supported"
