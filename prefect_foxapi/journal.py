@@ -81,6 +81,13 @@ class LedgerJournal:
         except LedgerError as error:
             run_logger().error("Generation %s is paid for, but not in the ledger: %s", snapshot.id, error)
             raise
+        # Said here, so that it is said as well where the caller was cancelled while the submission was on the wire.
+        run_logger().info(
+            "Generation %s is submitted to %s; if this run ends, wait_for_generation(%r) or the next run collects it",
+            snapshot.id,
+            self._subject.model,
+            snapshot.id,
+        )
 
     async def refused(self, error: BaseException) -> None:
         """Free the key."""
