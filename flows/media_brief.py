@@ -28,7 +28,7 @@ HELPERS = {
     "image": (image, "vision"),
     "video": (video, "video"),
     "audio": (audio, "audio"),
-    "application": (document, "file"),
+    "document": (document, "file"),
 }
 
 
@@ -129,12 +129,13 @@ def at(url: str) -> Medium:
     """The medium at a URL; what cannot be told from its name is taken for a document."""
     name = Path(urlsplit(url).path).name or url
     kind = kind_of(name)
-    return name, kind if kind in HELPERS else "application", url
+    return name, kind if kind in HELPERS else "document", url
 
 
 def kind_of(name: str) -> str:
-    """`image`, `video`, `audio`, or `application` for documents."""
-    return (mimetypes.guess_type(name)[0] or "").partition("/")[0]
+    """`image`, `video`, `audio`, or `document` for what else has a name that tells."""
+    family = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
+    return "document" if family == "application" else family
 
 
 def as_markdown(brief: Brief) -> str:
