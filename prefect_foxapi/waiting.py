@@ -65,6 +65,7 @@ class Wait:
         self._started = self.source.clock()
         self._readings: list[Reading] = []
         self._completed_at: float | None = None
+        self._asked = False
 
     @property
     def elapsed(self) -> float:
@@ -103,8 +104,13 @@ class Wait:
 
     async def _poll(self) -> GenerationSnapshot:
         trouble: FoxAPIError | None = None
+        failures = 0
         while True:
-            await self._sleep(self._delay(), trouble)
+            delay = self._delay()
+            if trouble is not None:
+                delay = max(delay, self.source.retry.delay(failures, None, random.random))
+            await self._sleep(delay, trouble)
+            self._asked = True
             try:
                 snapshot = await self.source.get(self.generation_id)
             except NotFound:
@@ -114,9 +120,9 @@ class Wait:
             except FoxAPIError as error:
                 if not may_repeat_read(error):
                     raise
-                trouble = error
+                trouble, failures = error, failures + 1
                 continue
-            trouble = None
+            trouble, failures = None, 0
             self._note(snapshot)
             if snapshot.has_failed:
                 raise failure_of(snapshot.id, snapshot.error or {"message": f"it is {snapshot.status}"})
@@ -125,8 +131,9 @@ class Wait:
                 return snapshot
 
     def _delay(self) -> float:
-        if self.seen is None and self.age is None:
-            # Somebody else submitted it, nobody knows when: it may have ended long ago.
+        if not self._asked and (self.age is None or self.age >= self.policy.minimum):
+            # It was submitted before this wait began, and may have ended long ago. A wait that is shorter than the
+            # delay would otherwise end without a look, however often it is repeated.
             return 0.0
         now = (self.age or 0.0) + self.elapsed
         if self._completed_at is not None:
