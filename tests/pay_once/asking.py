@@ -14,7 +14,7 @@ from prefect.flow_engine import run_flow
 from prefect.results import ResultRecord
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from prefect_foxapi import FoxAPIError, Generation, agenerate, generate
+from prefect_foxapi import FoxAPICredentials, FoxAPIError, Generation, agenerate, generate
 from tests.pay_once.programs import MODEL, credentials, write_report
 from tests.pay_once.zygote import tell
 
@@ -128,10 +128,38 @@ def run_this(wanted: Flow[[], Any], flow_run_id: str | None) -> None:
         asyncio.run(running)
 
 
+class Asker:
+    """Asks in flow runs, each a new one."""
+
+    def __init__(self, credentials: FoxAPICredentials) -> None:
+        self._credentials = credentials
+
+    async def state(self, prompt: str = "the same", options: dict[str, Any] | None = None, **arguments: Any) -> State:
+        states: list[State] = []
+
+        # It returns nothing: a flow that returned a failed state would fail, too.
+        @flow
+        async def ask() -> None:
+            asking = agenerate.with_options(**options) if options else agenerate
+            given = {"model": MODEL, "credentials": self._credentials, **arguments}
+            states.append(await asking(prompt, **given, return_state=True))
+
+        await ask()
+        return states[0]
+
+    async def __call__(self, prompt: str = "the same", **options: Any) -> dict[str, Any]:
+        return told(await self.state(prompt, options))
+
+
 def told(state: State[Any]) -> dict[str, Any]:
     """What a task run came to, as JSON data."""
-    result = state.data.result if isinstance(state.data, ResultRecord) else state.data
+    result = result_of(state)
     if isinstance(result, Generation):
         return {"state": state.name, "id": result.generation_id, "origin": result.origin, "text": result.text}
     error = {"error": type(result).__name__, "id": getattr(result, "generation_id", None)}
     return {"state": state.name, **error, "message": str(result)}
+
+
+def result_of(state: State[Any]) -> Any:
+    """The result or the exception that a state carries."""
+    return state.data.result if isinstance(state.data, ResultRecord) else state.data

@@ -19,8 +19,10 @@ from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.background import close_background
 from prefect_foxapi.emulator import Emulator
 from tests.ledger.postgres import PostgresForTests
+from tests.pay_once.asking import Asker
 from tests.pay_once.programs import credentials as credentials_for
 from tests.pay_once.servers import prefect_server
+from tests.pay_once.zygote import Zygote
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,3 +80,15 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def credentials(emulator: Emulator) -> FoxAPICredentials:
     return credentials_for(emulator.url, emulator.api_key)
+
+
+@pytest.fixture
+def ask(credentials: FoxAPICredentials) -> Asker:
+    return Asker(credentials)
+
+
+@pytest.fixture
+def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[Zygote]:
+    """Another process with the same home."""
+    with Zygote(environment, tmp_path / "elsewhere.log") as zygote:
+        yield zygote

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ import httpx
 import pytest
 from prefect import State, flow
 from prefect.cache_policies import INPUTS, NO_CACHE
-from prefect.results import ResultRecord
 from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from pydantic import BaseModel
 
-from prefect_foxapi import FoxAPICredentials, Generation, agenerate, await_for_generation
+from prefect_foxapi import FoxAPICredentials, Generation, await_for_generation
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import told
-from tests.pay_once.programs import MODEL
+from tests.pay_once.asking import Asker, result_of, told
 from tests.pay_once.zygote import Zygote
 
 ASK = "tests.pay_once.asking:ask_once"
@@ -29,40 +26,6 @@ pytestmark = pytest.mark.usefixtures("home")
 
 class Capital(BaseModel):
     city: str
-
-
-class Asker:
-    """Asks in flow runs, each a new one."""
-
-    def __init__(self, credentials: FoxAPICredentials) -> None:
-        self._credentials = credentials
-
-    async def state(self, prompt: str = "the same", options: dict[str, Any] | None = None, **arguments: Any) -> State:
-        states: list[State] = []
-
-        # It returns nothing: a flow that returned a failed state would fail, too.
-        @flow
-        async def ask() -> None:
-            asking = agenerate.with_options(**options) if options else agenerate
-            given = {"model": MODEL, "credentials": self._credentials, **arguments}
-            states.append(await asking(prompt, **given, return_state=True))
-
-        await ask()
-        return states[0]
-
-    async def __call__(self, prompt: str = "the same", **options: Any) -> dict[str, Any]:
-        return told(await self.state(prompt, options))
-
-
-@pytest.fixture
-def ask(credentials: FoxAPICredentials) -> Asker:
-    return Asker(credentials)
-
-
-@pytest.fixture
-def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[Zygote]:
-    with Zygote(environment, tmp_path / "elsewhere.log") as zygote:
-        yield zygote
 
 
 async def test_a_repeat_is_cached_and_asks_nobody(
@@ -205,6 +168,6 @@ async def test_links_to_media_are_not_kept_by_prefect(emulator: Emulator, creden
 
 
 def generation_of(state: State[Any]) -> Generation[Any]:
-    assert isinstance(state.data, ResultRecord), state
-    assert isinstance(state.data.result, Generation)
-    return state.data.result
+    result = result_of(state)
+    assert isinstance(result, Generation)
+    return result
