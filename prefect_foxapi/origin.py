@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import httpx
 
 from prefect_foxapi.errors import AuthenticationError, InvalidRequest
@@ -18,6 +20,7 @@ def checked_api_key(api_key: str) -> str:
     return key
 
 
+@lru_cache(maxsize=256)
 def checked_origin(base_url: str, *, allow_http: bool) -> httpx.URL:
     """Return the origin, if the key may be sent there."""
     try:

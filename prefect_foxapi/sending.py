@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, BinaryIO
+from urllib.parse import urlencode
 
 import httpx
 
@@ -74,8 +75,8 @@ class Sender:
         self._cool_until = 0.0
         self._throttled = 0
         self._out_of_credits: InsufficientCredits | None = None
+        self._origin = str(origin)
         self._http = httpx.AsyncClient(
-            base_url=origin,
             headers={
                 "Authorization": f"Bearer {api_key}",
                 # The CDN in front refuses what looks like a bare library (contract §1).
@@ -147,8 +148,7 @@ class Sender:
         limits = self.limits
         request = self._http.build_request(
             method,
-            path,
-            params=params,
+            self._url(path, params),
             json=json,
             data=form,
             files={"file": file} if file else None,
@@ -182,8 +182,7 @@ class Sender:
         """Open a stream at chunk `offset`; one attempt, whose failures are typed (contract §4)."""
         request = self._http.build_request(
             "GET",
-            path,
-            params={"offset": str(offset)},
+            self._url(path, {"offset": str(offset)}),
             headers={"Accept": "text/event-stream"},
             timeout=self._timeout(silence),
         )
@@ -199,6 +198,10 @@ class Sender:
                 yield response
             finally:
                 await response.aclose()
+
+    def _url(self, path: str, params: Mapping[str, str] | None) -> str:
+        # Whole: httpx would parse the origin, the path and the query once more each to put them together.
+        return f"{self._origin}{path}?{urlencode(params)}" if params else f"{self._origin}{path}"
 
     def _timeout(self, seconds: float) -> httpx.Timeout:
         return httpx.Timeout(seconds, connect=self.limits.connect_timeout, pool=None)

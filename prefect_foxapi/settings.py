@@ -49,10 +49,12 @@ class FoxAPISettings(PrefectBaseSettings):
 
 def current_settings() -> FoxAPISettings:
     """The settings as they are now; they are read anew when the environment or Prefect's home changes."""
-    relevant = tuple(sorted(item for item in os.environ.items() if item[0].startswith("PREFECT_INTEGRATIONS_FOXAPI_")))
-    return _settings(get_current_settings().home, relevant)
+    return _settings(get_current_settings().home, tuple(os.environ.get(name) for name in _VARIABLES))
+
+
+_VARIABLES = tuple(f"PREFECT_INTEGRATIONS_FOXAPI_{name.upper()}" for name in FoxAPISettings.model_fields)
 
 
 @lru_cache(maxsize=8)
-def _settings(home: Path, environment: tuple[tuple[str, str], ...]) -> FoxAPISettings:
+def _settings(home: Path, environment: tuple[str | None, ...]) -> FoxAPISettings:
     return FoxAPISettings()
