@@ -155,23 +155,25 @@ class Wait:
             async for chunk in read_stream(self.source, self.generation_id, reader, silence=silence):
                 if on_delta is not None:
                     on_delta = _still_listening(on_delta, chunk)
-        except (NotFound, GenerationFailed) as error:
-            # Of both, the generation itself knows more.
-            tell(self.source.hooks, StreamGaveWay(self.generation_id, str(error)))
-            return await self._poll()
         except FoxAPIError as error:
-            if not may_repeat_read(error):
+            # Of a stream that is gone, or says that it failed, the generation itself knows more.
+            if not (may_repeat_read(error) or isinstance(error, NotFound | GenerationFailed)):
                 raise
             tell(self.source.hooks, StreamGaveWay(self.generation_id, str(error)))
+            if isinstance(error, GenerationFailed):
+                self._note_end()
             return await self._poll()
         if self.age is not None:
             self.learned.record(self.model, self.age + self.elapsed)
-        # The result is there, or a moment away: ask at once.
-        self.seen, self.age = None, None
+        self._note_end()
         snapshot = await self._poll()
         if _text_of(snapshot) not in {None, reader.answer.text}:
             tell(self.source.hooks, StreamDisagreed(self.generation_id))
         return snapshot
+
+    def _note_end(self) -> None:
+        """The stream is over, so the result is there, or a moment away: ask at once, and then often."""
+        self.seen, self.age, self._completed_at = None, None, self.elapsed
 
     def _note(self, snapshot: GenerationSnapshot) -> None:
         if self.seen is None or self.seen.status != snapshot.status:
