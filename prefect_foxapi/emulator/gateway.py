@@ -131,19 +131,22 @@ class Gateway:
         digest = digest_of(body, lambda url: read_url(url, self.files.read_own))
         script = self.scripts.take(body["prompt"])
         accepted = self._accept(kind, body, digest, account, path, model.price * wanted, fault, script)
-        results: list[Any] = [] if script is None or script.results is None else script.results
-        for number in range(0 if results else wanted):
-            made = MadeMedia(
-                kind, digest_of({"request": digest, "number": number}, lambda _: None), accepted.ends + MEDIA_KEPT
-            )
-            name = f"{accepted.id}-{number}"
-            self.media[name] = made
-            results.append({"url": f"{origin}/media/{name}.{made.suffix}"})
+        scripted = None if script is None else script.results
+        results = self._make_media(accepted, digest, wanted, origin) if scripted is None else scripted
         further = {
             **accepted.further,
             "task_info": {"can_cancel": False, "estimated_time": round(accepted.duration, 3)},
         }
         return self._keep(replace(accepted, results=results, further=further))
+
+    def _make_media(self, accepted: Generation, digest: str, wanted: int, origin: str) -> list[Any]:
+        results: list[Any] = []
+        for number in range(wanted):
+            own_digest = digest_of({"request": digest, "number": number}, lambda _: None)
+            name = f"{accepted.id}-{number}"
+            made = self.media[name] = MadeMedia(accepted.kind, own_digest, accepted.ends + MEDIA_KEPT)
+            results.append({"url": f"{origin}/media/{name}.{made.suffix}"})
+        return results
 
     def _accept(
         self,

@@ -81,13 +81,10 @@ class Generation:
 
     def as_task(self, now: float) -> dict[str, Any]:
         """The task as it is at the time `now`."""
+        if now < self.starts:
+            return self._task("pending", 0, None, None)
         if now < self.ends:
-            progress = min(99, int(100 * max(0.0, now - self.created) / self.duration))
-            return (
-                self._task("pending", 0, None, None)
-                if now < self.starts
-                else self._task("processing", progress, None, None)
-            )
+            return self._task("processing", min(99, int(100 * (now - self.created) / self.duration)), None, None)
         if self.failure is not None:
             return self._task("failed", 99, None, {**self.failure, "type": "task_error"})
         if self.cancelled:

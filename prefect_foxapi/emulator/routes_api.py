@@ -19,6 +19,7 @@ from prefect_foxapi.emulator.problems import invalid_param, not_found
 from prefect_foxapi.emulator.shapes import json_text
 
 _SILENT = 86_400
+_BREAKING = ("sse_drop", "sse_error", "sse_silence")
 _UNTIL_CANCELLED = 60.0
 
 
@@ -62,35 +63,29 @@ async def stream(call: Call) -> Response:
 
 async def _events(call: Call, generation: Generation, offset: int) -> AsyncIterator[dict[str, Any]]:
     clock, fault = call.gateway.clock, call.fault
-    breaks_after = fault.chunks if fault is not None and fault.kind in ("sse_drop", "sse_error", "sse_silence") else -1
+    chunks = generation.chunks[offset:]
+    breaks = fault is not None and fault.kind in _BREAKING and fault.chunks <= len(chunks)
     try:
-        for sent, chunk in enumerate(generation.chunks[offset:]):
-            if sent == breaks_after:
-                break
+        for chunk in chunks[: fault.chunks] if fault is not None and breaks else chunks:
             await clock.sleep_until(chunk.due)
             yield {"event": "chunk", "data": f'{chunk.head},"emulated_at":{clock.now():.6f}}}'}
-        else:
-            if breaks_after != len(generation.chunks[offset:]):
-                await clock.sleep_until(generation.ends)
-                if fault is None or fault.kind != "sse_no_done":
-                    yield _ending(generation)
-                return
-        if fault is None:
-            return
-        if fault.kind == "sse_error":
+        if fault is None or not breaks:
+            await clock.sleep_until(generation.ends)
+            if fault is None or fault.kind != "sse_no_done":
+                yield _ending(generation)
+        elif fault.kind == "sse_error":
             yield {"event": "error", "data": json_text({"message": fault.message})}
-            return
-        if fault.kind == "sse_silence":
-            await clock.pause(fault.seconds)
-        transport_of(call.request.scope).close()
-        await clock.pause(_UNTIL_CANCELLED)
+        else:
+            await clock.pause(fault.seconds if fault.kind == "sse_silence" else 0)
+            transport_of(call.request.scope).close()
+            await clock.pause(_UNTIL_CANCELLED)
     except ClockStopped:
         reset(call.request.scope)
 
 
 def _ending(generation: Generation) -> dict[str, Any]:
     if generation.failure is not None:
-        return {"event": "error", "data": json_text({"message": generation.failure["message"]})}
+        return {"event": "error", "data": json_text({"message": generation.failure.get("message", "")})}
     if generation.cancelled:
         return {"event": "error", "data": json_text({"message": "The generation was cancelled."})}
     return {"event": "done", "data": json_text({"total_chunks": len(generation.chunks)})}

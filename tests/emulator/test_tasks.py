@@ -154,6 +154,14 @@ def test_other_shapes_of_results_by_script(api: httpx.Client, emulator: Emulator
     assert api.get(f"/v1/tasks/{generation_id}").json()["results"] == [{"voice_id": "v-1"}]
 
 
+def test_no_results_at_all_by_script(api: httpx.Client, emulator: Emulator) -> None:
+    emulator.script(when="nothing", results=[])
+    body = {"model": "qwen3-tts", "prompt": "nothing"}
+    generation_id = api.post("/v1/audios/generations", json=body).json()["id"]
+    emulator.advance(10)
+    assert api.get(f"/v1/tasks/{generation_id}").json()["results"] == []
+
+
 def test_a_stepped_clock_only_goes_forward() -> None:
     clock = Clock(stepped=True, start=100.0)
     clock.advance(2.5)
