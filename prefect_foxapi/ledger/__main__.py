@@ -7,7 +7,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -24,24 +23,33 @@ _PIPE_WIDTH = 200
 
 
 def default_url() -> str:
-    """The ledger of the environment, or else the one in Prefect's home."""
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    return os.environ.get(_URL) or f"sqlite:///{home / 'foxapi' / 'ledger.db'}"
+    """The ledger that the settings name, or else the one in Prefect's home."""
+    # Imported where it is used, as in `collect`: with `--url`, nobody waits for Prefect.
+    from prefect_foxapi.settings import current_settings
+
+    return current_settings().ledger_location()
+
+
+def collect_generation(key: str) -> str:
+    """Wait for an unsettled generation with the environment's credentials, and return its text."""
+    from prefect_foxapi.upkeep import settle
+
+    generation = settle.fn(key, "collect")
+    return generation.text if generation else ""
 
 
 def main(
     arguments: Sequence[str] | None = None,
     *,
     url: Callable[[], str] = default_url,
-    collect: Callable[[str], str | None] | None = None,
+    collect: Callable[[str], str] = collect_generation,
 ) -> int:
     """Run the command.
 
     Args:
         arguments: Its arguments; those of the process by default.
         url: Names the ledger where `--url` is not given.
-        collect: Collects the generation of a key from FoxAPI, and returns what to print. Without it, `settle KEY
-            collect` says how to do it.
+        collect: Collects the generation of a key from FoxAPI, and returns what to print.
 
     Returns:
         0, or 1 where it did not work. Arguments that cannot be understood end the process with 2.
@@ -53,8 +61,8 @@ def main(
     try:
         collected = asyncio.run(_run(options, options.url or url(), console))
         if collected is not None:
-            if collect is None:
-                raise InvalidRequest("collect with wait_for_generation, with the generation id that `show` prints")
+            if options.url:
+                os.environ[_URL] = options.url
             console.print(Text(collect(collected) or "collected"))
     except FoxAPIError as error:
         complaints.print(Text(str(error), style="red"))

@@ -27,7 +27,7 @@ def run_demo(home: Path, folder: Path) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_two_runs_pay_once(tmp_path: Path) -> None:
