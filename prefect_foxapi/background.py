@@ -12,6 +12,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -30,8 +31,14 @@ class _Job(Generic[T]):
         self._loop = loop
         self._coroutine = coroutine
         self._task: asyncio.Task[T] | None = None
-        # This also carries the caller's context over, and with it Prefect's run logger and the current span.
-        loop.call_soon_threadsafe(self._begin)
+
+    def start(self) -> None:
+        try:
+            # This also carries the caller's context over, and with it Prefect's run logger and the current span.
+            self._loop.call_soon_threadsafe(self._begin)
+        except RuntimeError:
+            self.give_up()
+            raise
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._coroutine)
@@ -45,6 +52,11 @@ class _Job(Generic[T]):
         else:
             self.finished.set_result(task.result())
 
+    def give_up(self) -> None:
+        if not self.finished.done():
+            self._coroutine.close()
+            self.finished.set_exception(asyncio.CancelledError())
+
     def cancel(self) -> None:
         self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
@@ -55,12 +67,17 @@ class BackgroundLoop:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._jobs: set[_Job[Any]] = set()
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="prefect-foxapi", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._ending:
+            # A coroutine that ends with one of these ends the loop as well, and with it everybody else's.
+            with suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
 
     def on_close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have something closed before the loop ends."""
@@ -70,8 +87,17 @@ class BackgroundLoop:
         """Run a coroutine here, in the caller's context, and wait for it in this thread.
 
         What interrupts the waiting cancels the coroutine, and lets it come to its end before it goes on.
+
+        Raises:
+            RuntimeError: This is the background loop's own thread, which would wait for itself for ever.
         """
-        job = _Job(self.loop, coroutine)
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                "a synchronous task was called where the background loop runs, in `on_delta` for instance: "
+                "hand over to another thread"
+            )
+        job = self._job(coroutine)
         try:
             _wait(job.finished)
         except BaseException:
@@ -82,7 +108,7 @@ class BackgroundLoop:
 
     async def acall(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine here, in the caller's context, and wait for it in another event loop, with the same care."""
-        job = _Job(self.loop, coroutine)
+        job = self._job(coroutine)
         finished = asyncio.wrap_future(job.finished)
         try:
             return await asyncio.shield(finished)
@@ -93,16 +119,27 @@ class BackgroundLoop:
                 finished.exception()
             raise
 
+    def _job(self, coroutine: Coroutine[Any, Any, T]) -> _Job[T]:
+        job = _Job(self.loop, coroutine)
+        self._jobs.add(job)
+        job.finished.add_done_callback(lambda _: self._jobs.discard(job))
+        job.start()
+        return job
+
     def close(self) -> None:
         """Cancel what still runs, close what was opened, and end the loop."""
         if not self._thread.is_alive():
             return
         closing = asyncio.run_coroutine_threadsafe(self._close(), self.loop)
         concurrent.futures.wait([closing], timeout=_SHUTDOWN_WITHIN)
+        self._ending = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=_SHUTDOWN_WITHIN)
         if not self._thread.is_alive():
             self.loop.close()
+            # What came too late to be cancelled never began; nobody shall wait for it.
+            for job in list(self._jobs):
+                job.give_up()
 
     async def _close(self) -> None:
         running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -316,17 +315,20 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-_lock = threading.Lock()
-# By the loop itself: an id is given anew as soon as a loop that was closed is gone.
 _services: dict[BackgroundLoop, GenerationService] = {}
 
 
 def service() -> GenerationService:
     """The service of this process's background loop."""
     loop = background()
-    with _lock:
-        if loop not in _services:
-            _services.clear()
-            _services[loop] = GenerationService()
-            loop.on_close(_services[loop].aclose)
-        return _services[loop]
+    if loop not in _services:
+        created = GenerationService()
+
+        async def close() -> None:
+            del _services[loop]
+            await created.aclose()
+
+        # Threads may come here together, and a lock could be held for ever in a forked child.
+        if _services.setdefault(loop, created) is created:
+            loop.on_close(close)
+    return _services[loop]
