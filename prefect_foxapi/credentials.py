@@ -76,13 +76,17 @@ class FoxAPICredentials(CredentialsBlock):
     def resolve(cls, credentials: FoxAPICredentials | str | None) -> FoxAPICredentials:
         """The block itself, the saved block of that name, or the environment's credentials.
 
-        A saved block is remembered for a minute. Loading it blocks: in a coroutine use `aresolve`.
+        A saved block is remembered for a minute. Loading it blocks: in a coroutine, have a thread do it.
 
         Raises:
             AuthenticationError: There is no key, or no such block.
         """
-        if not isinstance(credentials, str):
-            return cls.from_env() if credentials is None else credentials
+        if credentials is None:
+            return cls.from_env()
+        if isinstance(credentials, FoxAPICredentials):
+            return credentials
+        if not isinstance(cast("Any", credentials), str):
+            raise AuthenticationError(f"credentials cannot be of type {type(credentials).__name__}: {_WAYS}")
         known = _loaded.get(credentials)
         if known and time.monotonic() - known[0] < _LOADED_FOR:
             return known[1]

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
@@ -33,7 +33,7 @@ IN_THE_KEY = frozenset(
 NOT_IN_THE_KEY = frozenset(
     {
         *("stream", "timeout", "poll", "on_delta", "on_ambiguous", "log_lines"),
-        *("submit_timeout", "connect_timeout", "max_connections", "allow_http", "retry"),
+        *("submit_timeout", "connect_timeout", "max_connections", "allow_http"),
     }
 )
 _NOTHING_SAID = frozenset({"max_tokens", "temperature", "top_p", "stop"})
@@ -71,7 +71,12 @@ def generation_key(
         sample: Another number is another generation of the same request.
         path: Which kind of generation.
         digests: What `digests_of` said, if it was already asked.
+
+    Raises:
+        InvalidRequest: `sample` is not a whole number, or a local attachment cannot be read.
     """
+    if not isinstance(cast("Any", sample), int):
+        raise InvalidRequest(f"sample: {sample!r} is not a whole number; give 0, 1, 2, …", field="sample")
     digests = digests_of(request) if digests is None else digests
     identity = {
         "version": KEY_VERSION,
@@ -212,6 +217,7 @@ class SubmissionPolicy(CachePolicy):
 
 
 def _named(output_type: Any) -> str:
-    return (
-        f"{output_type.__module__}:{output_type.__qualname__}" if isinstance(output_type, type) else repr(output_type)
-    )
+    # To Python 3.10 list[int] is a type, too, by the name of list alone.
+    if isinstance(output_type, type) and get_origin(output_type) is None:
+        return f"{output_type.__module__}:{output_type.__qualname__}"
+    return repr(output_type)
