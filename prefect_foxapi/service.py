@@ -321,14 +321,17 @@ _services: dict[BackgroundLoop, GenerationService] = {}
 def service() -> GenerationService:
     """The service of this process's background loop."""
     loop = background()
-    if loop not in _services:
-        created = GenerationService()
+    found = _services.get(loop)
+    if found is not None:
+        return found
+    created = GenerationService()
 
-        async def close() -> None:
-            del _services[loop]
-            await created.aclose()
+    async def close() -> None:
+        del _services[loop]
+        await created.aclose()
 
-        # Threads may come here together, and a lock could be held for ever in a forked child.
-        if _services.setdefault(loop, created) is created:
-            loop.on_close(close)
-    return _services[loop]
+    # Threads may come here together, and a lock could be held for ever in a forked child.
+    kept = _services.setdefault(loop, created)
+    if kept is created:
+        loop.on_close(close)
+    return kept
