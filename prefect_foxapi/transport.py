@@ -7,7 +7,9 @@ over the first and reads, which are nearly all the traffic and may always be rep
 
 from __future__ import annotations
 
+import os
 import ssl
+from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -23,8 +25,7 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
     """Sends GET requests one way and all others another."""
 
     def __init__(self, origin: httpx.URL, *, trust_env: bool = True) -> None:
-        # Both need it, and making it takes tens of milliseconds.
-        context = httpx.create_ssl_context(trust_env=trust_env)
+        context = _ssl_context(trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         proxy = _environment_proxy(origin) if trust_env else None
         self._writes = httpx.AsyncHTTPTransport(
             verify=context,
@@ -42,6 +43,12 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
         """Close every connection."""
         await self._writes.aclose()
         await self._reads.aclose()
+
+
+@lru_cache(maxsize=4)
+def _ssl_context(trust_env: bool, file: str | None, folder: str | None) -> ssl.SSLContext:
+    """One for all clients, as long as the environment names the same certificates: making it takes long."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def _aiohttp_transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
