@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from functools import lru_cache
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache, partial
+from typing import cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -27,10 +31,9 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
     def __init__(self, origin: httpx.URL, *, trust_env: bool = True) -> None:
         context = _ssl_context(trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         proxy = _environment_proxy(origin) if trust_env else None
-        self._writes = httpx.AsyncHTTPTransport(
-            verify=context,
-            proxy=proxy,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=_WRITE_KEEPALIVE),
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=_WRITE_KEEPALIVE)
+        self._writes = _SingleConnections(
+            lambda: httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits),
         )
         self._reads = _aiohttp_transport(context, proxy)
 
@@ -43,6 +46,69 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
         """Close every connection."""
         await self._writes.aclose()
         await self._reads.aclose()
+
+
+class _SingleConnections(httpx.AsyncBaseTransport):
+    """Gives every request under way a transport with a single connection, the one that was used last if there is one.
+
+    In one transport for all, each request looks through all connections and asks the system about each of them: with
+    32 that costs more than the request itself.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make = make
+        self._all: set[httpx.AsyncBaseTransport] = set()
+        self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        transport = await self._take()
+        try:
+            response = await transport.handle_async_request(request)
+        except BaseException:
+            self._give_back(transport)
+            raise
+        response.stream = _Returning(
+            cast("httpx.AsyncByteStream", response.stream), partial(self._give_back, transport)
+        )
+        return response
+
+    async def aclose(self) -> None:
+        self._idle.clear()
+        while self._all:
+            await self._all.pop().aclose()
+
+    async def _take(self) -> httpx.AsyncBaseTransport:
+        while self._idle and time.monotonic() - self._idle[0][0] > _WRITE_KEEPALIVE:
+            _, expired = self._idle.popleft()
+            self._all.discard(expired)
+            await expired.aclose()
+        if self._idle:
+            return self._idle.pop()[1]
+        made = self._make()
+        self._all.add(made)
+        return made
+
+    def _give_back(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._idle.append((time.monotonic(), transport))
+
+
+class _Returning(httpx.AsyncByteStream):
+    """A body that says when it is closed."""
+
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
+        self._body = body
+        self._closed: Callable[[], None] | None = closed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._body.aclose()
+        finally:
+            closed, self._closed = self._closed, None
+            if closed is not None:
+                closed()
 
 
 @lru_cache(maxsize=4)

@@ -16,6 +16,7 @@ from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
 from tests.rawserver import (
     GENERATION_ID,
+    Held,
     RawServer,
     Reply,
     answer,
@@ -287,3 +288,25 @@ async def test_netrc_has_no_say(make_client: MakeClient, monkeypatch: pytest.Mon
         await client.submit(BODY)
         await client.get(GENERATION_ID)
     assert [request.header("authorization") for request in server.requests] == [f"Bearer {API_KEY}"] * 2
+
+
+async def test_writes_one_after_the_other_share_a_connection(make_client: MakeClient) -> None:
+    async with RawServer([answer(generation())]) as server:
+        client = make_client(server.url)
+        for _ in range(3):
+            await client.submit(BODY)
+    assert server.connections == 1
+
+
+async def test_writes_at_once_have_connections_of_their_own_and_leave_few(make_client: MakeClient) -> None:
+    held = [Held(answer(generation())) for _ in range(4)]
+    async with RawServer([*held, answer(generation())]) as server:
+        client = make_client(server.url)
+        submissions = [asyncio.ensure_future(client.submit(BODY)) for _ in held]
+        await server.has_received(4)
+        for one in held:
+            one.release()
+        await asyncio.gather(*submissions)
+        for _ in range(4):
+            await client.submit(BODY)
+    assert server.connections == 4
