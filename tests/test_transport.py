@@ -216,11 +216,12 @@ async def test_submission_does_not_use_a_connection_that_is_known_to_be_closed(m
     assert [request.connection for request in server.requests] == [1, 2, 3]
 
 
-async def test_reads_share_a_connection(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("write", [False, True])
+async def test_requests_one_after_the_other_share_a_connection(make_client: MakeClient, write: bool) -> None:
     async with RawServer([answer(generation())]) as server:
         client = make_client(server.url)
         for _ in range(3):
-            await client.get(GENERATION_ID)
+            await (client.submit(BODY) if write else client.get(GENERATION_ID))
     assert server.connections == 1
 
 
@@ -288,14 +289,6 @@ async def test_netrc_has_no_say(make_client: MakeClient, monkeypatch: pytest.Mon
         await client.submit(BODY)
         await client.get(GENERATION_ID)
     assert [request.header("authorization") for request in server.requests] == [f"Bearer {API_KEY}"] * 2
-
-
-async def test_writes_one_after_the_other_share_a_connection(make_client: MakeClient) -> None:
-    async with RawServer([answer(generation())]) as server:
-        client = make_client(server.url)
-        for _ in range(3):
-            await client.submit(BODY)
-    assert server.connections == 1
 
 
 async def test_writes_at_once_have_connections_of_their_own_and_leave_few(make_client: MakeClient) -> None:
