@@ -234,6 +234,17 @@ def redacted(text: str) -> str:
     return _SECRET.sub(r"\1…", text)
 
 
+def redacted_data(value: Any) -> Any:
+    """JSON data without anything that looks like a key."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list):
+        return [redacted_data(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {name: redacted_data(item) for name, item in cast("dict[str, Any]", value).items()}
+    return value
+
+
 def _error_details(body: bytes) -> dict[str, Any]:
     try:
         data = json.loads(body)

@@ -12,7 +12,7 @@ import httpx
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, ServiceUnavailable
 from prefect_foxapi.models import ChatCompletionChunk
 from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.responses import typed_transport_errors
+from prefect_foxapi.responses import redacted, typed_transport_errors
 from prefect_foxapi.retrying import Sleep, may_repeat_read
 from prefect_foxapi.signals import Hook, StreamResumed, tell
 from prefect_foxapi.sse import StreamReader
@@ -78,7 +78,8 @@ async def read_stream(
                         if reader.finished:
                             break
             if reader.failure is not None:
-                raise GenerationFailed(f"the stream ended with an error: {reader.failure}", generation_id=generation_id)
+                said = redacted(str(reader.failure))
+                raise GenerationFailed(f"the stream ended with an error: {said}", generation_id=generation_id)
             if reader.finished:
                 return
             broken = ServiceUnavailable("the stream ended before it was done", generation_id=generation_id)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, NotFound
 from prefect_foxapi.models import ChatCompletionChunk, GenerationSnapshot
 from prefect_foxapi.policies import Durations, PollPolicy, Reading, delay_for_results, next_delay
+from prefect_foxapi.responses import redacted_data
 from prefect_foxapi.retrying import Clock, may_repeat_read
 from prefect_foxapi.signals import StatusChanged, StreamDisagreed, StreamGaveWay, logger, tell
 from prefect_foxapi.sse import StreamReader
@@ -225,7 +226,7 @@ def _text_of(snapshot: GenerationSnapshot) -> str | None:
 
 def failure_of(generation_id: str, error: Mapping[str, Any] | None, *, key: str | None = None) -> GenerationFailed:
     """The error for a generation that failed, from `error` of the task (contract §3)."""
-    said = dict(error or {})
+    said: dict[str, Any] = redacted_data(dict(error or {}))
     return GenerationFailed(
         f"generation {generation_id} failed: {said.get('message') or 'no reason given'}",
         error=said,
