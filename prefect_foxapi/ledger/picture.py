@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger.rows import Claimant, Decision, Row, State
 from prefect_foxapi.ledger.schema import decisions, generations, submissions, uploads
 
@@ -36,6 +38,35 @@ _PLAIN = (
 )
 row_columns: tuple[sa.Column[Any], ...] = (*_PLAIN, *_CLAIMANT)
 """The columns that `decode` reads, in its order: everything but the result."""
+
+# Made once: to build a statement takes longer than to run it.
+_wanted: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
+_BY_TOKEN = sa.select(_s.token, _s.key).where(_s.token.in_(_wanted))
+_BY_GENERATION = sa.select(_s.token, _s.key).where(_s.generation_id.in_(_wanted))
+_BY_KEY = sa.select(_s.token, _s.key).where(_s.key.in_(_wanted))
+_POINTERS = (
+    sa.select(generations.c.key, generations.c.token)
+    .where(generations.c.key.in_(_wanted))
+    .order_by(generations.c.key)
+    .with_for_update()
+)
+_ROWS = sa.select(*row_columns).where(_s.token.in_(_wanted)).order_by(_s.token).with_for_update()
+_RESULTS = sa.select(_s.token, _s.result).where(_s.token.in_(_wanted))
+
+_INSERT_POINTERS = generations.insert()
+_INSERT_FREE_POINTERS = postgresql.insert(generations).on_conflict_do_nothing().returning(generations.c.key)
+_is_pointer = (generations.c.key == sa.bindparam("b_key"), generations.c.token == sa.bindparam("b_token"))
+_MOVE_POINTERS = generations.update().where(*_is_pointer).values(token=sa.bindparam("token"))
+_DELETE_POINTERS = generations.delete().where(*_is_pointer)
+
+_is_row = (_s.token == sa.bindparam("b_token"), _s.state == sa.bindparam("b_state"))
+_INSERT_ROWS = submissions.insert()
+_DELETE_ROWS = submissions.delete().where(*_is_row)
+
+
+@cache
+def _update_rows(names: tuple[str, ...]) -> sa.Update:
+    return submissions.update().where(*_is_row).values({name: sa.bindparam(name) for name in names})
 
 
 @dataclass
@@ -117,12 +148,14 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
 def with_results(connection: Connection, rows: Iterable[Row]) -> dict[str, Row]:
     """Return the rows by token, those whose result is kept with their result."""
     by_token = {row.token: row for row in rows}
-    kept = [row.token for row in by_token.values() if row.result_kept]
-    for some in chunks(kept):
-        query = sa.select(_s.token, _s.result).where(_s.token.in_(some))
-        for token, result in connection.execute(query):
-            by_token[token] = replace(by_token[token], result=json.loads(result) if result else None)
+    for token, result in _select(connection, _RESULTS, [row.token for row in by_token.values() if row.result_kept]):
+        by_token[token] = replace(by_token[token], result=json.loads(result) if result else None)
     return by_token
+
+
+def _select(connection: Connection, query: sa.Executable, wanted: Iterable[str]) -> Iterator[Sequence[Any]]:
+    for some in chunks(wanted):
+        yield from connection.execute(query, {"wanted": some})
 
 
 class Picture:
@@ -150,26 +183,24 @@ class Picture:
     def load(self, wanted: Wanted) -> None:
         """Read what is wanted, and lock it against other transactions."""
         touched, named = wanted.keys | wanted.histories, set(wanted.tokens)
-        for column, values in ((_s.token, wanted.strays), (_s.generation_id, wanted.generation_ids)):
+        for query, values in ((_BY_TOKEN, wanted.strays), (_BY_GENERATION, wanted.generation_ids)):
             # Without a lock: neither the key nor the id of a submission ever changes once it is there.
-            for token, key in self._select(column, values, (_s.token, _s.key), lock=False):
+            for token, key in _select(self._connection, query, values):
                 named.add(token)
                 touched.add(key)
-        for key, token in self._select(generations.c.key, touched, tuple(generations.c)):
+        for key, token in _select(self._connection, _POINTERS, touched):
             self._loaded[key] = self._current[key] = token
-        named.update(found[0] for found in self._select(_s.key, wanted.histories, (_s.token,), lock=False))
-        for values in self._select(_s.token, named | set(self._current.values()), row_columns):
+        named.update(token for token, _ in _select(self._connection, _BY_KEY, wanted.histories))
+        named.update(self._current.values())
+        for values in _select(self._connection, _ROWS, named):
             row = decode(values)
             self._rows[row.token] = self._stored[row.token] = row
             if row.generation_id is not None:
                 self._generations.setdefault(row.generation_id, []).append(row.token)
-
-    def _select(
-        self, column: sa.Column[Any], wanted: Iterable[str], columns: Sequence[sa.Column[Any]], *, lock: bool = True
-    ) -> Iterator[Sequence[Any]]:
-        for some in chunks(wanted):
-            query = sa.select(*columns).where(column.in_(some)).order_by(column)
-            yield from self._connection.execute(query.with_for_update() if lock else query)
+        lost = [key for key, token in self._current.items() if token not in self._rows]
+        if lost:
+            # To take them for free would be to pay again.
+            raise LedgerError(f"the ledger is damaged: what it knew of key {lost[0]} is gone. Restore it from a backup")
 
     def current(self, key: str) -> Row | None:
         """The submission that the key stands for."""
@@ -251,27 +282,24 @@ class Picture:
             self._connection.execute(self._upsert_upload(values))
 
     def _flush_pointers(self) -> None:
-        table, execute = generations, self._connection.execute
-        added = {key: token for key, token in sorted(self._current.items()) if key not in self._loaded}
+        execute = self._connection.execute
+        added = [
+            {"key": key, "token": token} for key, token in sorted(self._current.items()) if key not in self._loaded
+        ]
         if added and self._connection.dialect.name == "postgresql":
             # The row may have been made since it was looked for: there was nothing to lock.
-            statement = postgresql.insert(table).on_conflict_do_nothing().returning(table.c.key)
-            inserted = execute(statement, [{"key": key, "token": token} for key, token in added.items()]).all()
-            if len(inserted) != len(added):
+            if len(execute(_INSERT_FREE_POINTERS, added).all()) != len(added):
                 raise Conflict
         elif added:
-            execute(table.insert(), [{"key": key, "token": token} for key, token in added.items()])
+            execute(_INSERT_POINTERS, added)
+        loaded = [(key, token, self._current.get(key)) for key, token in sorted(self._loaded.items())]
         moved = [
-            {"b_key": key, "b_token": token, "token": self._current[key]}
-            for key, token in sorted(self._loaded.items())
-            if self._current.get(key, token) != token
+            {"b_key": key, "b_token": token, "token": new} for key, token, new in loaded if new not in (None, token)
         ]
-        gone = [
-            {"b_key": key, "b_token": token} for key, token in sorted(self._loaded.items()) if key not in self._current
-        ]
-        ours = (table.c.key == sa.bindparam("b_key"), table.c.token == sa.bindparam("b_token"))
-        self._compare_and_set(table.update().where(*ours).values(token=sa.bindparam("token")), moved)
-        self._compare_and_set(table.delete().where(*ours), gone)
+        self._compare_and_set(_MOVE_POINTERS, moved)
+        self._compare_and_set(
+            _DELETE_POINTERS, [{"b_key": key, "b_token": token} for key, token, new in loaded if not new]
+        )
 
     def _flush_submissions(self) -> None:
         added: list[dict[str, Any]] = []
@@ -292,13 +320,11 @@ class Picture:
                     expected = {"b_token": token, "b_state": stored.state.value}
                     changed.setdefault(tuple(sorted(values)), []).append({**values, **expected})
         if added:
-            self._connection.execute(submissions.insert(), added)
-        ours = (_s.token == sa.bindparam("b_token"), _s.state == sa.bindparam("b_state"))
+            self._connection.execute(_INSERT_ROWS, added)
         for names, values in changed.items():
-            statement = submissions.update().where(*ours).values({name: sa.bindparam(name) for name in names})
-            self._compare_and_set(statement, values)
+            self._compare_and_set(_update_rows(names), values)
         gone = [{"b_token": row.token, "b_state": row.state.value} for row in self._removed]
-        self._compare_and_set(submissions.delete().where(*ours), gone)
+        self._compare_and_set(_DELETE_ROWS, gone)
 
     def _compare_and_set(self, statement: sa.Update | sa.Delete, values: list[dict[str, Any]]) -> None:
         if not values:
