@@ -22,7 +22,6 @@ Nothing was paid for in the first six, nor in `ServiceUnavailable` and `Unreadab
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 __all__ = [
@@ -43,12 +42,6 @@ __all__ = [
     "UnreadableResponse",
     "UnsupportedContent",
 ]
-
-
-def _rebuild(cls: Callable[[str], FoxAPIError], message: str, data: dict[str, Any]) -> FoxAPIError:
-    error = cls(message)
-    error.__dict__.update(data)
-    return error
 
 
 class FoxAPIError(Exception):
@@ -87,10 +80,6 @@ class FoxAPIError(Exception):
         self.request_id = request_id
         self.generation_id = generation_id
         self.key = key
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own way rebuilds from args alone and would lose the keyword data.
-        return _rebuild, (self.__class__, self.message, self.__dict__)
 
 
 class InvalidRequest(FoxAPIError):

@@ -105,12 +105,8 @@ class Wait:
 
     async def _poll(self) -> GenerationSnapshot:
         trouble: FoxAPIError | None = None
-        failures = 0
         while True:
-            delay = self._delay()
-            if trouble is not None:
-                delay = max(delay, self.source.retry.delay(failures, None, random.random))
-            await self._sleep(delay, trouble)
+            await self._sleep(self._delay(), trouble)
             self._asked = True
             try:
                 snapshot = await self.source.get(self.generation_id)
@@ -121,9 +117,9 @@ class Wait:
             except FoxAPIError as error:
                 if not may_repeat_read(error):
                     raise
-                trouble, failures = error, failures + 1
+                trouble = error
                 continue
-            trouble, failures = None, 0
+            trouble = None
             self._note(snapshot)
             if snapshot.has_failed:
                 raise failure_of(snapshot.id, snapshot.error or {"message": f"it is {snapshot.status}"})
