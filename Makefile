@@ -18,7 +18,8 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)  ## describe the sample media and write a typed brief (emulator, or FoxAPI with FOXAPI_API_KEY)
-	$(BIN)/python flows/media_brief.py
+	@# Prefect reports its use to its makers, and complains where it cannot.
+	PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/python flows/media_brief.py
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

@@ -30,11 +30,11 @@ def default_url() -> str:
     return current_settings().ledger_location()
 
 
-def collect_generation(key: str) -> str:
-    """Wait for an unsettled generation with the environment's credentials, and return its text."""
+def collect_generation(key: str, credentials: str | None) -> str:
+    """Wait for an unsettled generation with a saved block's or the environment's credentials; return its text."""
     from prefect_foxapi.upkeep import settle
 
-    generation = settle.fn(key, "collect")
+    generation = settle.fn(key, "collect", credentials=credentials)
     return generation.text if generation else ""
 
 
@@ -42,14 +42,14 @@ def main(
     arguments: Sequence[str] | None = None,
     *,
     url: Callable[[], str] = default_url,
-    collect: Callable[[str], str] = collect_generation,
+    collect: Callable[[str, str | None], str] = collect_generation,
 ) -> int:
     """Run the command.
 
     Args:
         arguments: Its arguments; those of the process by default.
         url: Names the ledger where `--url` is not given.
-        collect: Collects the generation of a key from FoxAPI, and returns what to print.
+        collect: Collects the generation of a key, with a block's credentials, and returns what to print.
 
     Returns:
         0, or 1 where it did not work. Arguments that cannot be understood end the process with 2.
@@ -63,7 +63,7 @@ def main(
         if collected is not None:
             if options.url:
                 os.environ[_URL] = options.url
-            console.print(Text(collect(collected) or "collected"))
+            console.print(Text(collect(collected, options.credentials) or "collected"))
     except FoxAPIError as error:
         complaints.print(Text(str(error), style="red"))
         return 1
@@ -83,9 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     settle.add_argument("key", help="the key, or its beginning")
     settle.add_argument(
         "action",
+        type=lambda word: word.replace("_", "-"),
         choices=("collect", "forget", "allow-resubmit"),
         help="collect: wait for it; forget: the next call pays; allow-resubmit: the next call may pay once more",
     )
+    settle.add_argument("--credentials", help="for collect: the name of a saved block (default: FOXAPI_API_KEY)")
     usage = commands.add_parser("usage", help="what was spent, by day, model and flow")
     usage.add_argument("--days", type=float, help="only the last so many days")
     return parser

@@ -100,7 +100,7 @@ def test_settle(url: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_collect_is_handed_on(url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def collect(key: str) -> str:
+    def collect(key: str, credentials: str | None) -> str:
         asked.append(key)
         return "1, 2, 3"
 
