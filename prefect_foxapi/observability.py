@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TypeAlias
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
@@ -20,7 +21,8 @@ from prefect_foxapi.signals import (
     StreamResumed,
 )
 
-Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+# In quotes: to Python 3.10 an adapter has no parameters.
+Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 
 
 def run_logger() -> Logger:
