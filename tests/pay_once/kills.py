@@ -93,7 +93,7 @@ class Kills:
         program: The flow.
         faults: With which probability each of the emulator's faults happens.
         size: Generations in a flow.
-        permits: Whether the program knows of ambiguous submissions.
+        keeps_a_ledger: Whether the program keeps one, and so knows of ambiguous submissions.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Kills:
                     for rule in fault_plan(self._faults) if self._faults else ():
                         emulator.add_fault(rule)
                     # So that there is something to be killed while it is on its way.
-                    emulator.add_fault(kind="delay", endpoint="submit", probability=0.3, seconds=0.1)
+                    emulator.add_fault(kind="delay", endpoint="submit", probability=0.5, seconds=0.2)
                     _Flow(self, zygote, emulator, number).run(wanted)
         return self.tally
 
@@ -156,7 +156,7 @@ class _Flow:
         self._emulator = emulator
         self._report = kills._home / f"report-{number}.json"
         self._prompts = [f"flow {number}, generation {n}" for n in range(kills._size)]
-        spread = self._random.choice([0.0, _SPREAD])
+        spread = self._random.choice([_SPREAD / 6, _SPREAD])
         self._delays = [self._random.uniform(0, spread) for _ in self._prompts]
         self._streamed = [prompt for prompt in self._prompts if self._random.random() < 0.2]
         self._in_flight: set[str] = set()
