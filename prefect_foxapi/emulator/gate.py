@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -65,16 +65,19 @@ def guarded(gateway: Gateway, method: str, path: str, endpoint: str, handler: Ha
             return problem_answer(unauthenticated())
         fault = gateway.faults.draw(endpoint)
         refusal = None if fault is None else _instead(gateway, fault)
-        if refusal is not None:
-            async for _ in request.stream():
-                pass
-            return refusal
         try:
+            if refusal is not None:
+                async for _ in request.stream():
+                    pass
+                return refusal
             answer = await handler(Call(gateway, request, account, fault))
         except Problem as problem:
             answer = problem_answer(problem)
         except RecursionError:
             answer = problem_answer(malformed("The body is nested too deeply."))
+        except ClientDisconnect:
+            # Half a request was never made, and nobody is there to read the answer.
+            return Response(status_code=400)
         return answer if fault is None else _spoiled(gateway, fault, answer)
 
     return Route(path, serve, methods=[method])
