@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PORT = 8017
+PORT = int(os.environ.get("FOXAPI_EMULATOR_PORT", "8017"))
 
 
 @contextmanager

@@ -6,17 +6,21 @@ import hashlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "flows" / "samples"
 
 
-def run_demo(home: Path, folder: Path) -> str:
+def run_demo(home: Path, folder: Path, port: int) -> str:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("FOXAPI_", "PREFECT_"))}
-    environment["PREFECT_HOME"] = str(home)
+    environment |= {"PREFECT_HOME": str(home), "FOXAPI_EMULATOR_PORT": str(port)}
+    environment["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     done = subprocess.run(
         [sys.executable, ROOT / "flows" / "media_brief.py"],
         cwd=folder,
@@ -30,8 +34,11 @@ def run_demo(home: Path, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.timeout(600)  # two flow runs, each with a temporary server of Prefect's
 def test_two_runs_pay_once(tmp_path: Path) -> None:
-    first = run_demo(tmp_path / "home", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    first = run_demo(tmp_path / "home", tmp_path, port)
     assert "using an emulator" in first
     assert re.search(r"5 generations \(5 billed\): 5 submitted", first)
 
@@ -42,6 +49,6 @@ def test_two_runs_pay_once(tmp_path: Path) -> None:
         assert digest in written, sample
     assert len(brief["items"]) == 4
 
-    second = run_demo(tmp_path / "home", tmp_path)
+    second = run_demo(tmp_path / "home", tmp_path, port)
     assert re.search(r"5 generations \(5 cached\): 0 submitted", second)
     assert json.loads((tmp_path / "brief.json").read_text(encoding="utf-8")) == brief
