@@ -124,7 +124,7 @@ class Commits:
                 batch = [entry for entry in taken if not entry.dropped]
                 if batch:
                     # What was paid for comes first: it may be the very thing that is asked for.
-                    await self._carry_out([*self._pending(), *batch])
+                    await self._try_to_carry_out([*self._pending(), *batch])
                 if not self._queue:
                     # Cancelled with its event loop, it must not leave those in the lurch who have come meanwhile.
                     with suppress(asyncio.CancelledError):
@@ -139,6 +139,16 @@ class Commits:
             *(_Entry(operation) for operation in owed),
             *(_Entry(operation, None, path) for path, operations in spilled.items() for operation in operations),
         ]
+
+    async def _try_to_carry_out(self, batch: list[_Entry]) -> None:
+        try:
+            await self._carry_out(batch)
+        except Exception as error:
+            # No failure of the database but a mistake in here: at least nobody waits for ever.
+            logger.exception("The ledger could not carry out a batch")
+            for entry in batch:
+                if entry.future is not None and not entry.future.done():
+                    entry.future.set_exception(explain(error, self._database.where))
 
     async def _carry_out(self, batch: list[_Entry]) -> None:
         outcomes = await self._outcomes([entry.operation for entry in batch])

@@ -61,7 +61,7 @@ def is_contention(error: BaseException) -> bool:
 
 def is_about_data(error: BaseException) -> bool:
     """Whether the failure may come from what one operation wrote, so that the others can do without it."""
-    if isinstance(error, (OSError, asyncio.TimeoutError, sqlite3.Error, OperationalError, InterfaceError)):
+    if isinstance(error, (LedgerError, OSError, asyncio.TimeoutError, sqlite3.Error, OperationalError, InterfaceError)):
         return False
     return not (is_disconnect(error) or sqlstate(error)[:2] in ("08", "25", "28", "3D", "42", "53", "57", "58"))
 
@@ -81,7 +81,10 @@ def _remedy(error: BaseException) -> str:
         return remedy
     # Not found: a Unix socket of a server that does not run. SQLite's folders are made, so it is never one of those.
     if isinstance(error, (ConnectionError, FileNotFoundError, asyncio.TimeoutError, TimeoutError)):
-        return "the database server does not answer: check that it runs and that the ledger's URL is right"
+        return (
+            "the database server does not answer, or somebody holds a lock: check that it runs, and that the ledger's "
+            "URL is right"
+        )
     original: object = error.orig if isinstance(error, DBAPIError) else error
     text = str(original).lower()
     for fragment, remedy in _SQLITE.items():

@@ -29,7 +29,7 @@ class Complete(Operation):
 
     def apply(self, picture: Picture) -> bool:
         for row in _unfinished(picture, self):
-            current = picture.current(row.key)
+            current = picture.peek(row.key)
             row = picture.change(
                 row,
                 result=self.result,

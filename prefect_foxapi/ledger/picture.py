@@ -197,13 +197,20 @@ class Picture:
             self._rows[row.token] = self._stored[row.token] = row
             if row.generation_id is not None:
                 self._generations.setdefault(row.generation_id, []).append(row.token)
-        lost = [key for key, token in self._current.items() if token not in self._rows]
-        if lost:
-            # To take them for free would be to pay again.
-            raise LedgerError(f"the ledger is damaged: what it knew of key {lost[0]} is gone. Restore it from a backup")
 
     def current(self, key: str) -> Row | None:
-        """The submission that the key stands for."""
+        """The submission that the key stands for.
+
+        Raises:
+            LedgerError: It is gone, and to take the key for free would be to pay again.
+        """
+        row = self.peek(key)
+        if row is None and key in self._current:
+            raise LedgerError("the ledger is damaged: what it knew of this key is gone. Restore a backup", key=key)
+        return row
+
+    def peek(self, key: str) -> Row | None:
+        """The submission that the key stands for, as far as it is known."""
         token = self._current.get(key)
         return None if token is None else self._rows.get(token)
 

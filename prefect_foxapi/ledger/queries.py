@@ -157,7 +157,7 @@ def prune(connection: Connection, before: float, now: float, limit: int) -> int:
     picture.load(Wanted(keys={key for _, key in candidates}, tokens={token for token, _ in candidates}))
     removed = 0
     for token, key in candidates:
-        row, current = picture.submission(token), picture.current(key)
+        row, current = picture.submission(token), picture.peek(key)
         if row is None or row.state in (State.SUBMITTING, State.SUBMITTED):
             continue
         if current is not None and current.previous == token and current.state in (State.SUBMITTING, State.AMBIGUOUS):

@@ -57,8 +57,8 @@ class Spill:
             except OSError:
                 # A full disk still has room for a file without content, and the name says what counts.
                 return self._write_names(self.folder, accepted)
-        except OSError as error:
-            logger.error("Cannot write to %s: %s", self.folder, error.strerror)
+        except (OSError, ValueError) as error:
+            logger.error("Cannot write to %s: %s", self.folder, error)
             return None
 
     def _write_lines(self, folder: Path, accepted: list[Accept], at: float) -> Path:

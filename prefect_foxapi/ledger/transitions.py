@@ -133,7 +133,7 @@ class Accept(Operation):
                 generation_id=self.generation_id,
                 key=row.key,
             )
-        current = picture.current(row.key)
+        current = picture.peek(row.key)
         row = picture.change(
             row,
             state=State.SUBMITTED,
@@ -177,7 +177,7 @@ class Refuse(Operation):
         row = picture.submission(self.token)
         if row is None or row.generation_id is not None or row.state is State.REFUSED:
             return
-        current = picture.current(row.key)
+        current = picture.peek(row.key)
         picture.change(row, state=State.REFUSED, reason=self.reason, finished_at=picture.now)
         if current is None or current.token != row.token:
             return

@@ -55,14 +55,14 @@ def run(function: Callable[..., None], *arguments: Any) -> Any:
         return child.receive()
 
 
-def claim_at_once(pipe: Connection, url: str, key: str, times: int) -> None:
-    """Wait for the word, then claim a key from many coroutines. Sends how many had it, and which token all saw."""
+def claim_at_once(pipe: Connection, url: str, keys: list[str], options: dict[str, Any]) -> None:
+    """Wait for the word, then claim all keys at once. Sends how many it had, and the token of each that it saw."""
 
-    async def main() -> tuple[int, set[str]]:
+    async def main() -> tuple[int, list[str]]:
         ledger = Ledger(url)
-        found = await asyncio.gather(*(claim(ledger, key, by=f"task-{n}") for n in range(times)))
+        found = await asyncio.gather(*(claim(ledger, key, f"task-{n}", **options) for n, key in enumerate(keys)))
         await ledger.aclose()
-        return sum(isinstance(one, Claimed) for one in found), {one.token for one in found}
+        return sum(isinstance(one, Claimed) for one in found), [one.token for one in found]
 
     pipe.send("ready")
     pipe.recv()

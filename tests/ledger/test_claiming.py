@@ -100,6 +100,18 @@ async def test_a_late_arrival_leaves_the_key_to_who_claimed_it_since(ledger: Led
     assert [row.generation_id for row in await ledger.unsettled()] == ["gen-1", "gen-2"]
 
 
+async def test_a_late_arrival_hides_no_ambiguous_submission(ledger: Ledger, other: Ledger) -> None:
+    """Should the late one fail at FoxAPI, the key would be free, and the ambiguous one perhaps paid for."""
+    late = await claimed(ledger)
+    await ledger.lost(late, "read timeout")
+    second = await claimed(other, by="task-2", on_ambiguous="resubmit")
+    await other.lost(second, "read timeout")
+    await ledger.accepted(late, "gen-1")
+    assert (await kept(other)).token == second.token
+    await ledger.failed("gen-1", ERROR, account=ACCOUNT)
+    assert (await kept(other, by="task-3")).state is State.AMBIGUOUS
+
+
 async def test_a_refusal_gives_back_what_arrived_late_meanwhile(ledger: Ledger, other: Ledger) -> None:
     late = await claimed(ledger)
     await ledger.lost(late, "read timeout")

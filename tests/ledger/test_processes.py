@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -12,9 +14,9 @@ from tests.ledger.children import Child, claim_and_hang, claim_at_once
 from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, kept, row_of
 
 
-def _at_once(url: str, *, processes: int, coroutines: int, key: str = "key") -> list[tuple[int, set[str]]]:
+def _at_once(url: str, keys: list[str], *, processes: int, **options: Any) -> list[tuple[int, list[str]]]:
     with ExitStack() as stack:
-        children = [stack.enter_context(Child(claim_at_once, url, key, coroutines)) for _ in range(processes)]
+        children = [stack.enter_context(Child(claim_at_once, url, keys, options)) for _ in range(processes)]
         assert [child.receive() for child in children] == ["ready"] * processes
         for child in children:
             child.pipe.send("go")
@@ -22,13 +24,23 @@ def _at_once(url: str, *, processes: int, coroutines: int, key: str = "key") -> 
 
 
 def test_one_flight_from_two_processes_with_twenty_coroutines_each(url: str) -> None:
-    (first, tokens), (second, same_tokens) = _at_once(url, processes=2, coroutines=20)
+    (first, tokens), (second, others) = _at_once(url, ["key"] * 20, processes=2)
     assert first + second == 1
-    assert len(tokens | same_tokens) == 1
+    assert len({*tokens, *others}) == 1
+
+
+async def test_one_flight_over_rows_that_are_there(url: str, make_ledger: MakeLedger) -> None:
+    """Nothing is inserted then: it is the row that they must not both move."""
+    ledger = make_ledger(url)
+    keys = [f"key-{n}" for n in range(200)]
+    await asyncio.gather(*(claim(ledger, key, deadline=-1) for key in keys))
+    found = await asyncio.to_thread(_at_once, url, keys, processes=3, on_ambiguous="resubmit")
+    assert sum(count for count, _ in found) == len(keys)
+    assert found[0][1] == found[1][1] == found[2][1]
 
 
 async def test_twenty_processes_start_on_a_fresh_ledger(url: str, make_ledger: MakeLedger) -> None:
-    found = _at_once(url, processes=20, coroutines=1)
+    found = await asyncio.to_thread(_at_once, url, ["key"], processes=20)
     assert sum(count for count, _ in found) == 1
     row = await row_of(make_ledger(url))
     assert row is not None

@@ -75,14 +75,14 @@ async def test_version_1_is_migrated_with_what_it_holds(url: str, make_ledger: M
 
 async def test_many_migrate_at_once(url: str, make_ledger: MakeLedger) -> None:
     await _execute(url, *_VERSION_1)
-    children = [Child(claim_at_once, url, "key", 1) for _ in range(6)]
+    children = [Child(claim_at_once, url, ["key"], {}) for _ in range(6)]
     for child in children:
         child.receive()
     for child in children:
         child.pipe.send("go")
     for child in children:
         with child:
-            assert child.receive() == (0, {"token-1"})
+            assert child.receive() == (0, ["token-1"])
 
 
 async def test_a_newer_schema_is_refused(url: str, ledger: Ledger, make_ledger: MakeLedger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -99,6 +100,21 @@ async def test_a_damaged_file_is_an_error_and_never_an_empty_ledger(
             await claim(damaged, "key-1")
 
 
+async def test_a_key_whose_submission_is_gone_is_not_free(ledger: Ledger, path: Path) -> None:
+    mine = await claimed(ledger)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM foxapi_submissions")
+    connection.close()
+    found = await asyncio.gather(claim(ledger), claim(ledger, "another"), return_exceptions=True)
+    assert isinstance(found[0], LedgerError)
+    assert "damaged" in str(found[0])
+    assert isinstance(found[1], Claimed), "others do not suffer for it"
+    with pytest.raises(LedgerError, match="damaged"):
+        await ledger.settle("key", "forget")
+    await ledger.accepted(mine, "gen-1")
+    assert (await kept(ledger)).generation_id == "gen-1", "what is known for certain is taken again"
+
+
 async def test_a_folder_in_its_place_is_an_error(ledger: Ledger, path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(LedgerError, match="cannot be opened"):
@@ -141,6 +157,20 @@ async def test_a_lock_is_waited_for_and_then_is_an_error(
         found = await kept(patient)
         assert child.receive() == "free"
     assert (found.state, found.generation_id) == (State.SUBMITTED, "gen-1"), "what was spilled came first"
+
+
+async def test_a_reader_in_the_way_of_the_first_use_is_waited_for(ledger: Ledger, path: Path) -> None:
+    """Until the file is in WAL mode, readers and writers exclude each other, and SQLite does not wait by itself."""
+    path.parent.mkdir()
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("CREATE TABLE other (x)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM other").fetchall()
+    task = asyncio.create_task(claim(ledger))
+    await asyncio.wait([task], timeout=0.2)
+    reader.execute("COMMIT")
+    reader.close()
+    assert isinstance(await task, Claimed)
 
 
 @pytest.mark.parametrize("limit", [4096, 0])
