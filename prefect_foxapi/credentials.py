@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
@@ -99,6 +100,17 @@ class FoxAPICredentials(CredentialsBlock):
             ) from error
         _loaded[credentials] = (time.monotonic(), block)
         return block
+
+    @classmethod
+    async def aresolve(cls, credentials: FoxAPICredentials | str | None) -> FoxAPICredentials:
+        """As `resolve`, off the event loop where a block has to be loaded.
+
+        Raises:
+            AuthenticationError: There is no key, or no such block.
+        """
+        if isinstance(credentials, str):
+            return await asyncio.to_thread(cls.resolve, credentials)
+        return cls.resolve(credentials)
 
     @property
     def origin(self) -> str:

@@ -199,7 +199,7 @@ async def _wait_for_generation(
         NotFound: FoxAPI does not know it.
         GenerationFailed, GenerationTimeout, OutputInvalid, FoxAPIError: As for `generate`.
     """
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     submitted = generation if isinstance(generation, SubmittedGeneration) else None
     wanted = Wanted(
         generation_id=submitted.generation_id if submitted else str(generation),
@@ -226,7 +226,7 @@ async def _ask(
     parameters: dict[str, Any],
 ) -> Ask:
     request = build_request(prompt, model=model, output_type=output_type, stream=stream, parameters=parameters)
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     has_attachments = any(True for _ in request.attachments())
     digests = await asyncio.to_thread(digests_of, request) if has_attachments else {}
     key = generation_key(request, account=block.account_name, base_url=block.origin, sample=sample, digests=digests)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,25 +32,25 @@ async def _upload_file(
     Raises:
         InvalidRequest: There is no such file, it is empty or unreadable, or FoxAPI refuses it.
     """
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     return await service().client(block).upload(source, name=name, auto_cleanup=auto_cleanup)
 
 
 async def _list_models(*, credentials: Credentials = None) -> tuple[Model, ...]:
     """The models that the key may use, with their capabilities (contract §6)."""
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     return await service().client(block).models()
 
 
 async def _get_credits(*, credentials: Credentials = None) -> Credits:
     """Balance and use of the key (contract §8)."""
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     return await service().client(block).credits()
 
 
 async def _list_unsettled(*, credentials: Credentials = None) -> tuple[UnsettledGeneration, ...]:
     """What this account has submitted and never collected, and what nobody can know about, from the ledger."""
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     rows = await service().ledger().unsettled(block.account_name)
     return tuple(
         UnsettledGeneration(
@@ -81,7 +80,7 @@ async def _settle(
     Raises:
         InvalidRequest: There is no such key, or the action does not fit its state.
     """
-    block = await asyncio.to_thread(FoxAPICredentials.resolve, credentials)
+    block = await FoxAPICredentials.aresolve(credentials)
     ledger = service().ledger()
     matches = [row for row in await ledger.unsettled(block.account_name) if row.key.startswith(key)]
     if len(matches) != 1:
