@@ -11,7 +11,7 @@ import pytest
 
 from prefect_foxapi.ledger import Claimed, Ledger, State
 from tests.ledger.children import Child, claim_and_hang, claim_at_once
-from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, kept, row_of
+from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, claimed, kept, row_of
 
 
 def _at_once(url: str, keys: list[str], *, processes: int, **options: Any) -> list[tuple[int, list[str]]]:
@@ -33,7 +33,8 @@ async def test_one_flight_over_rows_that_are_there(url: str, make_ledger: MakeLe
     """Nothing is inserted then: it is the row that they must not both move."""
     ledger = make_ledger(url)
     keys = [f"key-{n}" for n in range(200)]
-    await asyncio.gather(*(claim(ledger, key, deadline=-1) for key in keys))
+    for mine in await asyncio.gather(*(claimed(ledger, key) for key in keys)):
+        await ledger.lost(mine, "reset")
     found = await asyncio.to_thread(_at_once, url, keys, processes=3, on_ambiguous="resubmit")
     assert sum(count for count, _ in found) == len(keys)
     assert found[0][1] == found[1][1] == found[2][1]

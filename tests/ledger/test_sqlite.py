@@ -196,7 +196,7 @@ async def test_results_are_in_no_error(ledger: Ledger, path: Path) -> None:
     mine = await submitted(ledger)
     secret = {"text": "a very private answer"}
     with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE foxapi_submissions")
+        connection.execute("CREATE TRIGGER no BEFORE UPDATE ON foxapi_submissions BEGIN SELECT RAISE(ABORT, 'no'); END")
     connection.close()
     with pytest.raises(LedgerError) as caught:
         await ledger.completed("gen-1", secret, account="account-1")
