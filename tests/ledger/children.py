@@ -55,17 +55,22 @@ def run(function: Callable[..., None], *arguments: Any) -> Any:
         return child.receive()
 
 
-def claim_at_once(pipe: Connection, url: str, keys: list[str], options: dict[str, Any]) -> None:
-    """Wait for the word, then claim all keys at once. Sends how many it had, and the token of each that it saw."""
+def claim_at_once(pipe: Connection, url: str, keys: list[str], options: dict[str, Any], warm: bool) -> None:
+    """Wait for the word, then claim all keys at once. Sends how many it had, and the token of each that it saw.
+
+    If `warm`, it is connected when the word comes; otherwise the ledger is still untouched.
+    """
 
     async def main() -> tuple[int, list[str]]:
         ledger = Ledger(url)
+        if warm:
+            await ledger.find([])
+        pipe.send("ready")
+        pipe.recv()
         found = await asyncio.gather(*(claim(ledger, key, f"task-{n}", **options) for n, key in enumerate(keys)))
         await ledger.aclose()
         return sum(isinstance(one, Claimed) for one in found), [one.token for one in found]
 
-    pipe.send("ready")
-    pipe.recv()
     try:
         pipe.send(asyncio.run(main()))
     except LedgerError as error:

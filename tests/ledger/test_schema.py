@@ -75,7 +75,7 @@ async def test_version_1_is_migrated_with_what_it_holds(url: str, make_ledger: M
 
 async def test_many_migrate_at_once(url: str, make_ledger: MakeLedger) -> None:
     await _execute(url, *_VERSION_1)
-    children = [Child(claim_at_once, url, ["key"], {}) for _ in range(6)]
+    children = [Child(claim_at_once, url, ["key"], {}, False) for _ in range(6)]
     for child in children:
         child.receive()
     for child in children:

@@ -160,7 +160,7 @@ async def test_a_lock_is_waited_for_and_then_is_an_error(
 
 
 async def test_a_reader_in_the_way_of_the_first_use_is_waited_for(ledger: Ledger, path: Path) -> None:
-    """Until the file is in WAL mode, readers and writers exclude each other, and SQLite does not wait by itself."""
+    """Until the file is in WAL mode, readers and writers exclude each other."""
     path.parent.mkdir()
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("CREATE TABLE other (x)")
