@@ -38,7 +38,9 @@ def log_signal(signal: Signal) -> None:
     logger = run_logger()
     match signal:
         case StatusChanged(generation_id, status, progress, elapsed):
-            logger.info("Generation %s is %s (%.0f %%) after %.1f s", generation_id, status, progress, elapsed)
+            # A completed one is told of by `log_generation`, a moment later and in full.
+            level = logging.DEBUG if status == "completed" else logging.INFO
+            logger.log(level, "Generation %s is %s (%.0f %%) after %.1f s", generation_id, status, progress, elapsed)
         case RequestRepeated(method, path, attempt, delay, reason):
             logger.warning("%s %s failed, attempt %d, again in %.1f s: %s", method, path, attempt, delay, reason)
         case CoolingDown(seconds):

@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -44,12 +45,31 @@ def repeating(
     clock: Clock,
     sleep: Sleep,
     on_repeat: OnRepeat,
-) -> AsyncRetrying:
-    """A loop of attempts within the policy's budget; the last error is raised as it is.
+) -> Callable[..., Awaitable[Any]]:
+    """Calls what it is given in a loop of attempts within the policy's budget; the last error is raised as it is.
 
     After a 429 it does not sleep by itself: the cool-down that all requests of a client share does that.
     """
     started = clock()
+
+    async def attempts(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        try:
+            return await function(*args)
+        except FoxAPIError as error:
+            if not may_repeat(error):
+                raise
+            failed: FoxAPIError | None = error
+
+        # Nearly all succeed at once, and a loop costs as much as a tenth of a request: only now is one made, and told
+        # of the attempt that was.
+        async def again() -> Any:
+            nonlocal failed
+            if failed is not None:
+                first, failed = failed, None
+                raise first
+            return await function(*args)
+
+        return await loop()(again)
 
     def delay(state: RetryCallState) -> float:
         error = _error_of(state)
@@ -66,14 +86,17 @@ def repeating(
     def before_sleep(state: RetryCallState) -> None:
         on_repeat(state.attempt_number, state.upcoming_sleep, _error_of(state))
 
-    return AsyncRetrying(
-        retry=retry_if_exception(may_repeat),
-        stop=stop,
-        wait=wait,
-        sleep=sleep,
-        before_sleep=before_sleep,
-        reraise=True,
-    )
+    def loop() -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(may_repeat),
+            stop=stop,
+            wait=wait,
+            sleep=sleep,
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+
+    return attempts
 
 
 def _error_of(state: RetryCallState) -> FoxAPIError:
