@@ -2,13 +2,14 @@
 
 Ours is the body of `agenerate`: request, key, ledger, submission, polls, result, on the background loop, without a
 Prefect run. The baseline is a hand-written loop over httpx's own transport with no ledger and no models; it polls at a
-fixed interval, chosen so that it polls about as often. Then both tasks as Prefect runs them, beside a task that is
-cached just so and only sleeps.
+fixed interval, chosen so that it would poll about as often if it kept up. Then `agenerate` as Prefect runs it, beside
+a task that is cached just so and only sleeps: what Prefect itself costs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import httpx
 
 from prefect_foxapi.emulator import LogNormal
-from tests.benchmarks.processes import API_KEY, HEADERS, emulator, measured, megabytes, prefect_server, report
+from tests.benchmarks.processes import API_KEY, HEADERS, ROOT, emulator, measured, megabytes, prefect_server, report
 
 COUNT = 1000
 MEDIAN, SIGMA, LOW, HIGH = 4.0, 0.5, 0.4, 12.0
@@ -125,16 +126,20 @@ def in_flow(url: str, count: int) -> dict[str, Any]:
 
 
 def sleeping_in_flow(count: int) -> dict[str, Any]:
-    """Tasks that are cached as `agenerate` is, and only sleep as long."""
+    """Tasks that are cached as `agenerate` is and return the like, and only sleep as long."""
     from prefect import flow, task
     from prefect.cache_policies import INPUTS
 
+    from prefect_foxapi.models import Generation, GenerationSnapshot
+
     lengths = durations(count)
+    completed = json.loads((ROOT / "tests" / "wire" / "task_completed.json").read_text())
+    made = Generation.from_snapshot(GenerationSnapshot.model_validate(completed), origin="billed", latency=1.0)
 
     @task(cache_policy=INPUTS, result_serializer="json")
-    async def sleep(prompt: str, seconds: float) -> dict[str, str]:
+    async def sleep(prompt: str, seconds: float) -> Generation[Any]:
         await asyncio.sleep(seconds)
-        return {"text": prompt}
+        return made
 
     @flow
     async def ask() -> int:
@@ -165,7 +170,7 @@ def run(count: int = COUNT) -> list[dict[str, str]]:
         theirs = measured(module, "plain", url=url, count=count, interval=interval)
         theirs |= {"polls": _polls(url, count), "submitted": _submitted_within(url, theirs["began"])}
     with tempfile.TemporaryDirectory() as home, prefect_server(Path(home)) as api, emulator(*EMULATED) as url:
-        environment = {"PREFECT_API_URL": api}
+        environment = {"PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "INFO"}
         asleep = measured(module, "sleeping_in_flow", environment, count=count)
         flow = measured(module, "in_flow", environment, url=url, count=count)
         flow |= {"submitted": _submitted_within(url, flow["began"])}
@@ -188,11 +193,18 @@ def run(count: int = COUNT) -> list[dict[str, str]]:
             "≤ 250 MB",
         ),
         _row(
+            f"{where}, agenerate in a flow, CPU, beside a quarter of plain httpx and a task that sleeps",
+            flow["cpu"],
+            theirs["cpu"] / 4 + asleep["cpu"],
+            "ms",
+            "≤ 1.00",
+        ),
+        _row(
             f"{where}, agenerate in a flow, CPU, beside its body and a task that sleeps",
             flow["cpu"],
             mine["cpu"] + asleep["cpu"],
             "ms",
-            "≤ 1.00",
+            "",
         ),
         _row(f"{where}, agenerate in a flow, wall, beside a task that sleeps", flow["wall"], asleep["wall"], "s", ""),
         _row(f"{where}, agenerate in a flow, failed requests", flow["complaints"], asleep["complaints"], "", "0"),

@@ -62,9 +62,10 @@ def measured(module: str, mode: str, environment: Mapping[str, str] | None = Non
     with tempfile.TemporaryDirectory() as home:
         quiet = {"PREFECT_HOME": home, "PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         command = [sys.executable, "-m", module, mode, json.dumps(arguments)]
-        done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **quiet, **(environment or {})}, stdout=subprocess.PIPE, check=True
-        )
+        everything = {**os.environ, **quiet, **(environment or {})}
+        done = subprocess.run(command, cwd=ROOT, env=everything, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{module} {mode} failed:\n{done.stderr[-4000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -9,8 +9,8 @@ from statistics import median
 
 from prefect_foxapi.background import BackgroundLoop
 
-CALLS = 2_000
-ROUNDS = 9
+CALLS = 1_000
+ROUNDS = 5
 
 
 async def nothing() -> None:
