@@ -137,7 +137,7 @@ class GenerationService:
         Raises:
             FoxAPIError: Any of them; what was paid for stays in the ledger.
         """
-        started = time.monotonic()
+        started, resubmitted = time.monotonic(), False
         while True:
             found = await self.submit(ask)
             try:
@@ -151,7 +151,8 @@ class GenerationService:
                 )
                 raise
             except NotFound as error:
-                if ask.on_ambiguous != "resubmit":
+                # Once: a service that answers 404 for everything would be paid for ever.
+                if ask.on_ambiguous != "resubmit" or resubmitted:
                     raise AmbiguousSubmission(
                         f"FoxAPI no longer knows generation {found.generation_id}, which was paid for; it is not paid "
                         'for again by itself (on_ambiguous="resubmit" allows that)',
@@ -159,6 +160,7 @@ class GenerationService:
                         key=found.key,
                         status=404,
                     ) from error
+                resubmitted = True
         if ask.occasion.publish:
             await self._publish(ask, result)
         return result.generation(origin=found.origin, latency=time.monotonic() - started)
