@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection, Engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from prefect_foxapi.errors import LedgerError
@@ -159,7 +159,7 @@ class SQLite:
             max_overflow=0,
             hide_parameters=True,
         )
-        event.listen(engine, "connect", self._on_connect)
+        event.listen(engine, "connect", self._set_up)
         event.listen(engine, "begin", _on_begin)
         try:
             version = self._work(engine, schema.found, False)
@@ -170,16 +170,23 @@ class SQLite:
             raise
         return engine
 
-    def _on_connect(self, connection: sqlite3.Connection, _: object) -> None:
-        # SQLAlchemy's way to begin transactions ourselves: sqlite3 would begin them late, and not immediate.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+    def _set_up(self, connection: sqlite3.Connection, _: object) -> None:
+        try:
+            # SQLAlchemy's way to begin transactions ourselves: sqlite3 would begin them late, and not immediate.
+            connection.isolation_level = None
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            self._switch_to_wal(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
         give_up = time.monotonic() + self._timeout
         while True:
             try:
                 connection.execute("PRAGMA journal_mode=WAL").fetchall()
             except sqlite3.OperationalError as error:
-                # Here SQLite does not wait by itself for another process that switches, too.
+                # Where another process switches at the same time, SQLite does not wait by itself.
                 if "locked" not in str(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
@@ -259,9 +266,11 @@ class PostgreSQL:
                     return await connection.run_sync(work)
             except Conflict:
                 continue
-            except SQLAlchemyError as error:
+            except Exception as error:
                 if is_disconnect(error) and not fresh:
                     fresh = True
+                    # Those that wait in the pool are likely to be dead as well.
+                    await self._engine.dispose()
                 elif not is_contention(error):
                     raise
         raise LedgerError(f"the ledger {self.where} is too busy: {_TRIES} transactions in a row met another one")

@@ -51,7 +51,19 @@ def sqlstate(error: BaseException | None) -> str:
 
 def is_disconnect(error: BaseException) -> bool:
     """Whether the connection is gone, so that a fresh one may do."""
-    return (isinstance(error, DBAPIError) and error.connection_invalidated) or sqlstate(error) in ("57P01", "57P02")
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    # What asyncpg finds out by itself has no code of the server, and not all of it is known to SQLAlchemy.
+    by_client = not sqlstate(error) and type(_original(error)).__module__.startswith("asyncpg.")
+    return by_client or sqlstate(error) in ("57P01", "57P02")
+
+
+def _original(error: BaseException) -> BaseException:
+    # SQLAlchemy's error has the adapter's as its `orig`, and that has the driver's as its cause.
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+        return error.__cause__ or error
+    return error
 
 
 def is_contention(error: BaseException) -> bool:
