@@ -23,6 +23,7 @@ PERMIT = "tests.pay_once.programs:permit"
 _BODY_WITHIN = 0.3
 _KILL_WITHIN = 1.6
 _SPREAD = 1.2
+_DELAY = 0.2
 _MOST_RUNS = 40
 _NO_ANSWER = "no answer was recorded by the deadline"
 
@@ -136,7 +137,7 @@ class Kills:
                     for rule in fault_plan(self._faults) if self._faults else ():
                         emulator.add_fault(rule)
                     # So that there is something to be killed while it is on its way.
-                    emulator.add_fault(kind="delay", endpoint="submit", probability=0.5, seconds=0.2)
+                    emulator.add_fault(kind="delay", endpoint="submit", probability=0.5, seconds=_DELAY)
                     _Flow(self, zygote, emulator, number).run(wanted)
         return self.tally
 
@@ -193,11 +194,15 @@ class _Flow:
 
     def _run_and_kill(self) -> bool:
         child = self._begin()
-        if self._random.random() < 0.1:
+        chance = self._random.random()
+        if chance < 0.1:
             time.sleep(self._random.uniform(0, _BODY_WITHIN))
-        else:
-            child.wait_until("body")
+        elif child.wait_until("body") and chance < 0.5:
             time.sleep(self._random.uniform(0, _KILL_WITHIN))
+        else:
+            # However slow the machine is: some time after some submission.
+            self._wait_for_submissions(self._random.randint(1, 10))
+            time.sleep(self._random.uniform(0, _DELAY))
         killed = child.send(signal.SIGKILL) == -signal.SIGKILL
         self._tally.kills += killed
         if killed and self._kills._keeps_a_ledger:
@@ -205,6 +210,15 @@ class _Flow:
             self._tally.in_flight += len(found - self._in_flight)
             self._in_flight |= found
         return killed
+
+    def _wait_for_submissions(self, more: int) -> None:
+        wanted = self._submissions() + more
+        give_up = time.monotonic() + 2 * _KILL_WITHIN
+        while self._submissions() < wanted and time.monotonic() < give_up:
+            time.sleep(0.002)
+
+    def _submissions(self) -> int:
+        return self._emulator.counts().get(("POST", "submit"), 0)
 
     def _run_to_the_end(self, **options: Any) -> list[dict[str, Any]]:
         self._report.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 import httpx
 
 _READY_WITHIN = 90.0
+# Ends the server when whoever started it closes the pipe, or is gone, in whatever way.
+_KEEP = '"$@" </dev/null & read _; kill $!; wait $!'
 # What a server does besides, and these tests never look at: it would take the processor from what is tested.
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -41,26 +42,24 @@ def prefect_server(home: Path, *, records_task_runs: bool = False) -> Iterator[s
         "PREFECT_HOME": str(home),
     }
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    server = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "server.log"
+    with log.open("w") as output:
+        keeper = subprocess.Popen(
+            ["sh", "-c", _KEEP, "sh", *server], env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output
+        )
+    assert keeper.stdin is not None
     try:
-        _wait_until_ready(f"http://127.0.0.1:{port}/api/health", server, home / "server.log")
+        _wait_until_ready(f"http://127.0.0.1:{port}/api/health", log)
         yield f"http://127.0.0.1:{port}/api"
     finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        keeper.stdin.close()
+        keeper.wait(60)
 
 
-def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, log: Path) -> None:
     give_up = time.monotonic() + _READY_WITHIN
     while time.monotonic() < give_up:
-        if server.poll() is not None:
-            break
         try:
             if httpx.get(url, timeout=2).is_success:
                 return

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
@@ -55,7 +56,8 @@ class Child:
     def send(self, number: signal.Signals) -> int:
         """Send a signal, wait for the end, and give the exit code."""
         if self.exit_code is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
         return self.wait()
 
 
