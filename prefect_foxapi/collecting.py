@@ -97,16 +97,16 @@ class Collector:
 
     def __init__(self, learned: Durations) -> None:
         self._learned = learned
-        self._shared: dict[tuple[str, str], _Shared] = {}
+        self._shared: dict[tuple[FoxAPIClient, str, str], _Shared] = {}
 
-    def is_waiting(self, base_url: str, generation_id: str) -> bool:
-        """Whether somebody in this process waits for it now."""
-        return (base_url, generation_id) in self._shared
+    def is_waiting(self, client: FoxAPIClient, account: str, generation_id: str) -> bool:
+        """Whether somebody in this process waits for it now, with the same credentials."""
+        return (client, account, generation_id) in self._shared
 
     async def collect(self, wanted: Wanted, *, client: FoxAPIClient, ledger: Ledger) -> Result:
         """Wait for a generation to end.
 
-        Those who only want the result share one wait; who reads the stream has one of its own.
+        Those who only want the result, with the same credentials, share one wait; who reads the stream has its own.
 
         Raises:
             GenerationFailed: It failed.
@@ -124,7 +124,7 @@ class Collector:
         )
         if wanted.stream:
             return await self._settled(self._by_stream(wait, wanted), wanted, ledger)
-        identity = (client.base_url, wanted.generation_id)
+        identity = (client, wanted.account, wanted.generation_id)
         shared = self._shared.get(identity)
         if shared is None:
             wait.timeout = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_foxapi.background import BackgroundLoop, background
@@ -138,10 +138,12 @@ class GenerationService:
             FoxAPIError: Any of them; what was paid for stays in the ledger.
         """
         started, resubmitted = time.monotonic(), False
+        found = await self.submit(ask)
+        # One for all: who submits again has no more time to wait than others.
+        give_up = None if ask.timeout is None else time.monotonic() + ask.timeout
         while True:
-            found = await self.submit(ask)
             try:
-                result = await self._result(ask, found)
+                result = await self._result(ask, found, give_up)
                 break
             except asyncio.CancelledError:
                 run_logger().warning(
@@ -161,6 +163,7 @@ class GenerationService:
                         status=404,
                     ) from error
                 resubmitted = True
+            found = await self.submit(ask)
         if ask.occasion.publish:
             await self._publish(ask, result)
         return result.generation(origin=found.origin, latency=time.monotonic() - started)
@@ -201,8 +204,13 @@ class GenerationService:
         if row is not None and known and row.state is State.COMPLETED and row.result:
             result, origin = Result.restored(row.result), "replayed"
         else:
-            origin = "joined" if self._collector.is_waiting(credentials.origin, wanted.generation_id) else "resumed"
-            result = await self._collector.collect(wanted, client=self.client(credentials), ledger=ledger)
+            client = self.client(credentials)
+            waiting = self._collector.is_waiting(client, wanted.account, wanted.generation_id)
+            origin = "joined" if waiting else "resumed"
+            if row is not None and known:
+                age = ledger.clock() - (row.accepted_at or row.claimed_at)
+                wanted = replace(wanted, age=age, model=wanted.model or row.model)
+            result = await self._collector.collect(wanted, client=client, ledger=ledger)
         return result.generation(origin=origin, latency=time.monotonic() - started)
 
     async def _pay(self, ask: Ask, ledger: Ledger, asked_at: float) -> Found:
@@ -225,7 +233,7 @@ class GenerationService:
             raise
         return Found(snapshot.id, "billed", age=0.0, key=ask.paid_key)
 
-    async def _result(self, ask: Ask, found: Found) -> Result:
+    async def _result(self, ask: Ask, found: Found, give_up: float | None) -> Result:
         if found.result is not None:
             return Result.restored(found.result)
         wanted = Wanted(
@@ -234,7 +242,7 @@ class GenerationService:
             model=ask.request.model,
             key=found.key,
             age=found.age,
-            timeout=ask.timeout,
+            timeout=None if give_up is None else max(0.0, give_up - time.monotonic()),
             poll=ask.poll,
             stream=ask.stream,
             on_delta=ask.on_delta,
@@ -296,7 +304,8 @@ class GenerationService:
 
     def _origin_in_flight(self, row: Row, ask: Ask, joined: bool) -> Origin:
         owner, asker = row.claimant, ask.claimant
-        if joined or self._collector.is_waiting(row.base_url, row.generation_id or ""):
+        client, account = self.client(ask.credentials), ask.credentials.account_name
+        if joined or self._collector.is_waiting(client, account, row.generation_id or ""):
             return "joined"
         if owner.process == asker.process or (owner.flow_run_id and owner.flow_run_id == asker.flow_run_id):
             return "resumed"

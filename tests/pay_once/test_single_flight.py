@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 
+from prefect_foxapi import NotFound, asubmit_generation, await_for_generation
 from prefect_foxapi.emulator import Emulator
 from tests.ledger.postgres import PostgresForTests
-from tests.pay_once.programs import CONNECT_TIMEOUT, SUBMIT_TIMEOUT
+from tests.pay_once.programs import CONNECT_TIMEOUT, MODEL, SUBMIT_TIMEOUT, credentials
 from tests.pay_once.zygote import Child, Zygote
 
 ASK = "tests.pay_once.asking:ask_the_same"
@@ -101,6 +104,23 @@ def test_two_accounts_never_share(two: tuple[Zygote, Zygote], emulator: Emulator
     assert len(emulator.ledger()) == 2
     by_account = {submission.account: submission.generation_id for submission in emulator.ledger()}
     assert [outcome["id"] for outcome in outcomes] == [by_account[0]] * 28 + [by_account[1]] * 28
+
+
+@pytest.mark.usefixtures("home")
+async def test_one_accounts_wait_is_not_the_others(emulator: Emulator) -> None:
+    emulator.script("the same", "mine alone", duration=1.0)
+    mine, other = (credentials(emulator.url, key) for key in KEYS)
+
+    @flow
+    async def both() -> str:
+        submitted = await asubmit_generation("the same", model=MODEL, credentials=mine)
+        waiting = asyncio.ensure_future(await_for_generation(submitted, credentials=mine))
+        await asyncio.sleep(0.3)
+        with pytest.raises(NotFound):
+            await await_for_generation(submitted.generation_id, credentials=other)
+        return (await waiting).text
+
+    assert await both() == "mine alone"
 
 
 def test_others_go_on_when_the_first_asker_dies_after_the_submission(
