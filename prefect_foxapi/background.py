@@ -15,12 +15,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+import anyio
+
 T = TypeVar("T")
 
 # A thread that waits in one blocking call does not see an exception that is raised in it from outside, such as a
 # time-out of Prefect's; waking up now and then lets it.
 _LOOK_UP_EVERY = 0.5
 _SHUTDOWN_WITHIN = 10.0
+# A submission that is on the wire is seen to its end, which its own time limit brings.
+_JOBS_END_WITHIN = 180.0
 
 
 class _Job(Generic[T]):
@@ -30,7 +34,7 @@ class _Job(Generic[T]):
         self.finished: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._loop = loop
         self._coroutine = coroutine
-        self._task: asyncio.Task[T] | None = None
+        self.task: asyncio.Task[T] | None = None
 
     def start(self) -> None:
         try:
@@ -41,8 +45,8 @@ class _Job(Generic[T]):
             raise
 
     def _begin(self) -> None:
-        self._task = self._loop.create_task(self._coroutine)
-        self._task.add_done_callback(self._end)
+        self.task = self._loop.create_task(self._coroutine)
+        self.task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
@@ -58,7 +62,7 @@ class _Job(Generic[T]):
             self.finished.set_exception(asyncio.CancelledError())
 
     def cancel(self) -> None:
-        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        self._loop.call_soon_threadsafe(lambda: self.task and self.task.cancel())
 
 
 class BackgroundLoop:
@@ -114,7 +118,11 @@ class BackgroundLoop:
             return await asyncio.shield(finished)
         except asyncio.CancelledError:
             job.cancel()
-            await asyncio.wait({finished})
+            # anyio cancels again and again until it works, and Prefect's time-outs are anyio's.
+            with anyio.CancelScope(shield=True):
+                while not finished.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait({finished})
             if not finished.cancelled():
                 finished.exception()
             raise
@@ -130,6 +138,8 @@ class BackgroundLoop:
         """Cancel what still runs, close what was opened, and end the loop."""
         if not self._thread.is_alive():
             return
+        asyncio.run_coroutine_threadsafe(self._cancel_jobs(), self.loop)
+        concurrent.futures.wait([job.finished for job in list(self._jobs)], timeout=_JOBS_END_WITHIN)
         closing = asyncio.run_coroutine_threadsafe(self._close(), self.loop)
         concurrent.futures.wait([closing], timeout=_SHUTDOWN_WITHIN)
         self._ending = True
@@ -141,13 +151,19 @@ class BackgroundLoop:
             for job in list(self._jobs):
                 job.give_up()
 
+    async def _cancel_jobs(self) -> None:
+        # Only they know what they have to see to its end: a task that sends what is paid for is one of its own.
+        for job in list(self._jobs):
+            if job.task is not None:
+                job.task.cancel()
+
     async def _close(self) -> None:
+        for closer in reversed(self._closers):
+            await closer()
         running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        for closer in reversed(self._closers):
-            await closer()
         await self.loop.shutdown_asyncgens()
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import pytest
 
 from prefect_foxapi.background import BackgroundLoop, background, close_background
@@ -146,6 +147,26 @@ async def test_cancelled_caller_waits_for_the_end(loop: BackgroundLoop) -> None:
     assert slow.ended
 
 
+async def test_caller_that_is_cancelled_again_and_again_waits_for_the_end(loop: BackgroundLoop) -> None:
+    slow = Slow()
+    caller = asyncio.ensure_future(loop.acall(slow()))
+    while not slow.begun.is_set():
+        await asyncio.sleep(0.001)
+    while not caller.done():
+        caller.cancel()
+        await asyncio.sleep(0.001)
+    assert caller.cancelled()
+    assert slow.ended
+
+
+async def test_time_limit_of_anyio_waits_for_the_end(loop: BackgroundLoop) -> None:
+    slow = Slow()
+    with anyio.move_on_after(0.05) as scope:
+        await loop.acall(slow())
+    assert scope.cancelled_caught
+    assert slow.ended
+
+
 async def test_caller_is_cancelled_whatever_the_coroutine_makes_of_it(loop: BackgroundLoop) -> None:
     begun = threading.Event()
 
@@ -235,6 +256,31 @@ def test_close_cancels_and_closes_in_the_reverse_order(loop: BackgroundLoop) -> 
     assert closed == ["second", "first"]
 
 
+def test_close_leaves_what_a_coroutine_sees_to_its_end(loop: BackgroundLoop) -> None:
+    begun, sent = threading.Event(), list[str]()
+
+    async def send() -> None:
+        begun.set()
+        await asyncio.sleep(0.05)
+        sent.append("an id")
+
+    async def submit() -> None:
+        sending = asyncio.ensure_future(send())
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait({sending})
+            raise
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(loop.call, submit())
+        assert begun.wait(5)
+        loop.close()
+        with pytest.raises(asyncio.CancelledError):
+            waiting.result(5)
+    assert sent == ["an id"]
+
+
 def test_closed_loop_takes_nothing_more(loop: BackgroundLoop) -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -284,13 +330,18 @@ assert background().call(where()) == (os.getpid(), "prefect-foxapi")
 
 def test_process_ends_without_a_word() -> None:
     program = """
-import logging, sys
+import asyncio, logging, sys, threading
+from contextlib import suppress
 from prefect_foxapi.background import background
 from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.errors import NotFound
+
+begun = threading.Event()
 
 async def use():
     client = FoxAPIClient("sk-emulator", base_url=sys.argv[1])
     background().on_close(client.aclose)
+    begun.set()
     snapshot = await client.submit({"model": "gpt-5.5", "messages": [{"role": "user", "content": "hello"}]})
     await client.get(snapshot.id)
     async for chunk in client.stream(snapshot.id):
@@ -299,15 +350,14 @@ async def use():
 # Else it tells of every import that took a tenth of a second.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
 
-async def forgotten():
-    background().loop.create_task(use())
+def call():
+    with suppress(NotFound, asyncio.CancelledError):
+        background().call(use())
 
-from prefect_foxapi.errors import NotFound
-try:
-    background().call(use())
-except NotFound:
-    pass
-background().call(forgotten())
+call()
+begun.clear()
+threading.Thread(target=call, daemon=True).start()
+begun.wait()
 """
     with Emulator(duration=0) as emulator, _started(program, "-X", "dev", arguments=[emulator.url]) as child:
         out, err = child.communicate(timeout=60)
