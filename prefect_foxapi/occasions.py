@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.settings import PREFECT_TASKS_REFRESH_CACHE
+from prefect.settings import PREFECT_TASKS_DISABLE_CACHING, PREFECT_TASKS_REFRESH_CACHE
 
 from prefect_foxapi.identity import salted_key
 
@@ -45,13 +47,23 @@ def current_occasion(key: str) -> Occasion:
     if context is None:
         return Occasion()
     task = context.task
+    if not getattr(task.fn, "__module__", "").startswith(f"{__package__}."):
+        # A task of the user's own that calls `generate.fn`; its options are about that task's result.
+        return Occasion()
     refresh = task.refresh_cache if task.refresh_cache is not None else PREFECT_TASKS_REFRESH_CACHE.value()
-    if task.cache_policy == NO_CACHE:
+    if _refuses_caches(task):
         return Occasion(salt=("no-cache", *_call(context, key)))
     if refresh:
         return Occasion(salt=("refresh", *_call(context, key)), publish=True)
     expiration = task.cache_expiration
     return Occasion(max_age=expiration.total_seconds() if expiration is not None else None)
+
+
+def _refuses_caches(task: Task[..., Any]) -> bool:
+    if task.persist_result is False and not PREFECT_TASKS_DISABLE_CACHING.value():
+        # Prefect puts NO_CACHE in place of any policy then; that results are not to be stored is no wish to pay again.
+        return getattr(task, "_user_cache_policy", None) == NO_CACHE
+    return task.cache_policy == NO_CACHE
 
 
 def _call(context: TaskRunContext, key: str) -> tuple[str, str]:

@@ -10,14 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
-from prefect import State, flow
+from prefect import State, flow, task
 from prefect.cache_policies import INPUTS, NO_CACHE
-from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
+from prefect.settings import PREFECT_TASKS_DISABLE_CACHING, PREFECT_TASKS_REFRESH_CACHE, temporary_settings
 from pydantic import BaseModel
 
-from prefect_foxapi import FoxAPICredentials, Generation, await_for_generation
+from prefect_foxapi import FoxAPICredentials, Generation, agenerate, await_for_generation
 from prefect_foxapi.emulator import Emulator
 from tests.pay_once.asking import Asker, result_of, told
+from tests.pay_once.programs import MODEL
 from tests.pay_once.zygote import Zygote
 
 ASK = "tests.pay_once.asking:ask_once"
@@ -93,6 +94,36 @@ async def test_another_cache_policy_still_pays_once(ask: Asker, emulator: Emulat
     first, second = [await ask(cache_policy=INPUTS) for _ in range(2)]
     assert (second["state"], second["id"]) == ("Cached", first["id"])
     assert await ask() == {**first, "origin": "replayed"}
+    assert len(emulator.ledger()) == 1
+
+
+async def test_results_that_are_not_stored_are_still_paid_for_once(ask: Asker, emulator: Emulator) -> None:
+    first, second = [await ask(persist_result=False) for _ in range(2)]
+    assert (first["origin"], second["origin"]) == ("billed", "replayed")
+    assert len(emulator.ledger()) == 1
+    assert (await ask(persist_result=False, cache_policy=NO_CACHE))["origin"] == "billed"
+    assert len(emulator.ledger()) == 2
+
+
+async def test_the_setting_to_disable_caching_is_no_cache_for_all(ask: Asker, emulator: Emulator) -> None:
+    with temporary_settings({PREFECT_TASKS_DISABLE_CACHING: True}):
+        origins = [(await ask(persist_result=stored))["origin"] for stored in (None, False)]
+    assert origins == ["billed", "billed"]
+    assert len(emulator.ledger()) == 2
+
+
+async def test_the_options_of_a_task_around_it_are_not_its_own(
+    emulator: Emulator, credentials: FoxAPICredentials
+) -> None:
+    @task(cache_policy=NO_CACHE, refresh_cache=True)
+    async def mine() -> str:
+        return (await agenerate.fn("the same", model=MODEL, credentials=credentials)).origin
+
+    @flow
+    async def twice() -> list[str]:
+        return [await mine(), await mine()]
+
+    assert await twice() == ["billed", "replayed"]
     assert len(emulator.ledger()) == 1
 
 
