@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect_foxapi.attachments import inline_content, local_path
+from prefect_foxapi.attachments import file_digest, inline_content, local_path
 from prefect_foxapi.catalogue import Capabilities, check_content
 from prefect_foxapi.client import FoxAPIClient
-from prefect_foxapi.errors import AuthenticationError, FoxAPIError
+from prefect_foxapi.errors import AuthenticationError, FoxAPIError, InvalidRequest
 from prefect_foxapi.messages import GenerationRequest
+from prefect_foxapi.models import UploadedFile
 from prefect_foxapi.observability import run_logger
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Delivery:
                 if url.startswith("data:"):
                     uploaded = await client.upload(inline_content(url)[1])
                 else:
-                    uploaded = await client.upload(local_path(url))
+                    uploaded = await _upload_file(local_path(url), digest, client)
                 await ledger.remember_upload(
                     digest,
                     account=account,
@@ -79,6 +81,16 @@ class Delivery:
         finally:
             if not lock.locked():
                 self._uploading.pop(identity, None)
+
+
+async def _upload_file(path: Path, digest: str, client: FoxAPIClient) -> UploadedFile:
+    uploaded = await client.upload(path)
+    # The key says what was asked for; another content must not be paid for under it, nor be found under it later.
+    if await asyncio.to_thread(file_digest, path) != digest:
+        raise InvalidRequest(
+            f"file: {path} was changed while it was uploaded; try again when it is whole", field="file"
+        )
+    return uploaded
 
 
 async def _live_capabilities(client: FoxAPIClient) -> Capabilities | None:

@@ -146,6 +146,32 @@ async def test_local_files_arrive_once(emulator: Emulator, credentials: FoxAPICr
     assert sum(count for (_, endpoint), count in emulator.counts().items() if "upload" in endpoint) == 1
 
 
+async def test_a_file_that_changes_on_its_way_costs_nothing(
+    emulator: Emulator, credentials: FoxAPICredentials, tmp_path: Path
+) -> None:
+    content = (SAMPLES / "photo.jpg").read_bytes()
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(content + b"half")
+    emulator.add_fault(kind="delay", endpoint="upload", seconds=0.5, count=1)
+
+    @flow
+    async def look() -> str:
+        return (await agenerate(["What is it?", image(photo)], model="gpt-5.5", credentials=credentials)).origin
+
+    async def change() -> None:
+        while not any("upload" in endpoint for _, endpoint in emulator.counts()):
+            await asyncio.sleep(0.01)
+        photo.write_bytes(content + b"whole")
+
+    with pytest.raises(InvalidRequest, match=r"photo\.jpg was changed while it was uploaded"):
+        await asyncio.gather(look(), change())
+    assert not emulator.ledger()
+    photo.write_bytes(content + b"half")
+    assert await look() == "billed"
+    [uploads] = [count for (_, endpoint), count in emulator.counts().items() if "upload" in endpoint]
+    assert uploads == 2
+
+
 async def test_submit_and_wait_from_elsewhere(emulator: Emulator, credentials: FoxAPICredentials) -> None:
     @flow
     async def begin() -> tuple[str, str]:
