@@ -60,7 +60,7 @@ class LedgerJournal:
 
         Raises:
             FoundInstead: It is claimed, submitted, completed or ambiguous already.
-            LedgerError: The ledger cannot be used; nothing was sent.
+            LedgerError: The ledger cannot be used, or stood still for too long; nothing was sent.
         """
         claimed = await self._ledger.claim(
             self._subject,
@@ -72,6 +72,14 @@ class LedgerJournal:
         )
         if isinstance(claimed, Row):
             raise FoundInstead(claimed)
+        if self._ledger.clock() >= claimed.deadline:
+            # To everybody else it is a lost submission by now.
+            await self._ledger.refused(claimed, "it was not sent before its deadline")
+            raise LedgerError(
+                f"the claim stands for {self._deadline:.0f} s, and they were over before anything could be sent: the "
+                "ledger's database or this process stood still. Nothing was paid; try again",
+                key=claimed.key,
+            )
         self._claimed = claimed
 
     async def accepted(self, snapshot: GenerationSnapshot) -> None:

@@ -82,11 +82,12 @@ async def _settle(
     """
     block = await FoxAPICredentials.aresolve(credentials)
     ledger = service().ledger()
-    matches = [row for row in await ledger.unsettled(block.account_name) if row.key.startswith(key)]
+    # By key: one that was submitted again can have several attempts that are unsettled. The latest comes last.
+    matches = {row.key: row for row in await ledger.unsettled(block.account_name) if row.key.startswith(key)}
     if len(matches) != 1:
         found = "no unsettled generation has" if not matches else f"{len(matches)} unsettled generations have"
         raise InvalidRequest(f"key: {found} a key that begins with {key!r}; list_unsettled() lists them", field="key")
-    row = matches[0]
+    [row] = matches.values()
     if action != "collect":
         await ledger.settle(row.key, action)
         return None

@@ -1,0 +1,35 @@
+"""The journal of one submission: whatever it finds, nothing is sent that others take for lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.journal import LedgerJournal
+from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Subject
+from tests.ledger.world import Clock, MakeLedger
+
+SUBJECT = Subject(key="ab" * 32, account="me", base_url="https://api.foxapi.cc", model="gpt-5.5")
+
+
+def journal_of(ledger: Ledger) -> LedgerJournal:
+    return LedgerJournal(
+        ledger, SUBJECT, Claimant.here(), deadline=60, max_age=None, asked_at=0.0, on_ambiguous="raise"
+    )
+
+
+async def test_nothing_is_sent_after_the_claims_deadline(make_ledger: MakeLedger, url: str, clock: Clock) -> None:
+    def slow() -> float:
+        # As where a database takes a minute to answer.
+        clock.now += 100
+        return clock.now
+
+    with pytest.raises(LedgerError, match="Nothing was paid") as caught:
+        await journal_of(make_ledger(url, clock=slow)).sending()
+    assert caught.value.nothing_was_paid
+    claimed = await make_ledger(url).claim(SUBJECT, Claimant.here(), deadline=60)
+    assert isinstance(claimed, Claimed)
+
+
+async def test_a_claim_in_time_may_be_sent(ledger: Ledger) -> None:
+    await journal_of(ledger).sending()
