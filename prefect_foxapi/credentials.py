@@ -9,6 +9,7 @@ import time
 from typing import Any, ClassVar, cast
 
 from prefect.blocks.abstract import CredentialsBlock
+from prefect.settings import get_current_settings
 from pydantic import Field, SecretStr
 
 from prefect_foxapi.client import FoxAPIClient
@@ -88,7 +89,10 @@ class FoxAPICredentials(CredentialsBlock):
             return credentials
         if not isinstance(cast("Any", credentials), str):
             raise AuthenticationError(f"credentials cannot be of type {type(credentials).__name__}: {_WAYS}")
-        known = _loaded.get(credentials)
+        settings = get_current_settings()
+        # The same name is another block in another workspace.
+        identity = (str(settings.api.url), str(settings.home), credentials)
+        known = _loaded.get(identity)
         if known and time.monotonic() - known[0] < _LOADED_FOR:
             return known[1]
         try:
@@ -98,7 +102,7 @@ class FoxAPICredentials(CredentialsBlock):
             raise AuthenticationError(
                 f"there is no saved block {credentials!r} of FoxAPI credentials; {_WAYS}"
             ) from error
-        _loaded[credentials] = (time.monotonic(), block)
+        _loaded[identity] = (time.monotonic(), block)
         return block
 
     @classmethod
@@ -163,4 +167,4 @@ class FoxAPICredentials(CredentialsBlock):
         return checked_api_key(self.api_key.get_secret_value())
 
 
-_loaded: dict[str, tuple[float, FoxAPICredentials]] = {}
+_loaded: dict[tuple[str, str, str], tuple[float, FoxAPICredentials]] = {}

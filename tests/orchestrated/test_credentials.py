@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
+from prefect.settings import PREFECT_HOME, temporary_settings
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr
 
@@ -99,6 +100,17 @@ async def test_by_name_in_an_async_flow(emulator: Emulator, credentials: FoxAPIC
 
     assert await ask() == "Cached"
     assert len(emulator.ledger()) == 1
+
+
+def test_a_name_is_another_block_in_another_workspace(credentials: FoxAPICredentials, tmp_path: Path) -> None:
+    credentials.save("one-of-two", overwrite=True)
+    assert FoxAPICredentials.resolve("one-of-two") == credentials
+    other = credentials.model_copy(update={"account": "another"})
+    other.save("one-of-two", overwrite=True)
+    # Remembered for a minute, but not where Prefect has another home.
+    assert FoxAPICredentials.resolve("one-of-two").account is None
+    with temporary_settings({PREFECT_HOME: tmp_path}):
+        assert FoxAPICredentials.resolve("one-of-two").account == "another"
 
 
 async def test_no_such_block(caplog: pytest.LogCaptureFixture) -> None:
