@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import URL, Connection, Engine, event, make_url
@@ -32,6 +34,7 @@ T = TypeVar("T")
 _BUSY = 30.0
 """How long to wait for another process's transaction, in seconds."""
 _CONNECT = 10.0
+_THREADS = 2
 _TRIES = 20
 
 
@@ -103,10 +106,13 @@ class SQLite:
         self.where = f"sqlite:///{self._path}"
         self.spill_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
         self._engine: Engine | None = None
+        self._ready = False
         self._identity: tuple[int, int] | None = None
         self._preparing = asyncio.Lock()
         # One for the writer, one so that readers need not wait for it.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="foxapi-ledger")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="foxapi-ledger")
+        self._turns = threading.Semaphore(_THREADS)
+        _used_here.add(self)
 
     def exists(self) -> bool:
         """Whether the file is there."""
@@ -114,30 +120,40 @@ class SQLite:
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
         """Do `work` in one transaction. A transaction that was begun is finished, also if the caller is cancelled."""
-        engine = self._engine or await self._open()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, engine, work, write)
+        if not self._ready:
+            async with self._preparing:
+                if not self._ready:
+                    await self._in_thread(self._prepare)
+        return await self._in_thread(self._work, work, write)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        loop = asyncio.get_running_loop()
         if self._engine is not None:
-            await loop.run_in_executor(self._threads, self._engine.dispose)
+            await self._in_thread(self._engine.dispose)
         self._threads.shutdown(wait=False)
 
-    async def _open(self) -> Engine:
-        async with self._preparing:
-            engine = self._engine
-            if engine is None:
-                engine = await asyncio.get_running_loop().run_in_executor(self._threads, self._prepare)
-                self._engine = engine
-            return engine
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        except RuntimeError:
+            # The interpreter ends and begins nothing in threads any more. What was paid for is written all the same.
+            return function(*arguments)
+        return await running
 
-    def _work(self, engine: Engine, work: Callable[[Connection], T], write: bool) -> T:
+    def _work(self, work: Callable[[Connection], T], write: bool) -> T:
+        assert self._engine is not None  # noqa: S101
         self._check_identity()
-        with engine.connect() as connection:
+        with self._turns, self._engine.connect() as connection:
             connection.execution_options(foxapi_write=write)
             with connection.begin():
                 return work(connection)
+
+    def rest(self) -> Callable[[], None]:
+        """Let running transactions end, close every connection, and begin nothing until what this returns is called."""
+        turns = sum(self._turns.acquire(timeout=self._timeout) for _ in range(_THREADS))
+        if self._engine is not None:
+            self._engine.dispose()
+        return lambda: self._turns.release(turns) if turns else None
 
     def _check_identity(self) -> None:
         # SQLite goes on writing into a deleted file, and everything written there is lost.
@@ -148,27 +164,27 @@ class SQLite:
         if found is None or (found.st_dev, found.st_ino) != self._identity:
             raise LedgerError(f"the ledger {self.where} was deleted or replaced while in use: start this process again")
 
-    def _prepare(self) -> Engine:
+    def _prepare(self) -> None:
         _make_private_file(self._path)
         found = self._path.stat()
         self._identity = (found.st_dev, found.st_ino)
-        engine = sa.create_engine(
+        self._engine = engine = sa.create_engine(
             URL.create("sqlite", database=str(self._path)),
             connect_args={"timeout": self._timeout},
-            pool_size=2,
+            pool_size=_THREADS,
             max_overflow=0,
             hide_parameters=True,
         )
         event.listen(engine, "connect", self._set_up)
         event.listen(engine, "begin", _on_begin)
         try:
-            version = self._work(engine, schema.found, False)
+            version = self._work(schema.found, False)
             if version != schema.VERSION:
-                self._work(engine, schema.ensure, True)
+                self._work(schema.ensure, True)
         except BaseException:
             engine.dispose()
             raise
-        return engine
+        self._ready = True
 
     def _set_up(self, connection: sqlite3.Connection, _: object) -> None:
         try:
@@ -192,6 +208,28 @@ class SQLite:
                 time.sleep(0.01)
             else:
                 return
+
+
+# SQLite believes that a forked child holds its parent's locks, which it does not: the parent would delete the log into
+# which the child writes. Nothing is open while a process forks, then.
+_used_here: weakref.WeakSet[SQLite] = weakref.WeakSet()
+_go_on: list[Callable[[], None]] = []
+_forking = threading.Lock()
+
+
+def _before_fork() -> None:
+    _forking.acquire()
+    _go_on.extend(database.rest() for database in list(_used_here))
+
+
+def _after_fork() -> None:
+    while _go_on:
+        _go_on.pop()()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def _on_begin(connection: Connection) -> None:
