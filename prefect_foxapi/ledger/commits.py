@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from prefect_foxapi.errors import FoxAPIError, LedgerError
 from prefect_foxapi.ledger.engine import Database
-from prefect_foxapi.ledger.failures import explain, is_about_data
+from prefect_foxapi.ledger.failures import concerns_all, explain, is_about_data
 from prefect_foxapi.ledger.picture import Picture, Wanted, with_results
 from prefect_foxapi.ledger.rows import Claimed, Row
 from prefect_foxapi.ledger.spill import Spill
@@ -98,6 +98,11 @@ class Commits:
                 self._release(future.result())
             raise
 
+    @property
+    def behind(self) -> bool:
+        """Whether something is spilled or owed that the ledger does not have yet."""
+        return bool(self._owed or self._spill.read())
+
     async def aclose(self) -> None:
         """Finish what is queued, and refuse more."""
         self._closed = True
@@ -109,6 +114,13 @@ class Commits:
     def _wake(self) -> None:
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
+            self._worker.add_done_callback(self._rest)
+
+    def _rest(self, _: object) -> None:
+        self._worker = None
+        # One that is cancelled before its first step has done nothing, and others wait for what is queued.
+        if self._queue:
+            self._wake()
 
     def _release(self, outcome: object) -> None:
         # The claim is written, and nobody is left to use it: without this it would be taken for ambiguous later.
@@ -118,19 +130,16 @@ class Commits:
             self._wake()
 
     async def _work(self) -> None:
-        try:
-            while self._queue:
-                taken = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-                batch = [entry for entry in taken if not entry.dropped]
-                if batch:
-                    # What was paid for comes first: it may be the very thing that is asked for.
-                    await self._try_to_carry_out([*self._pending(), *batch])
-                if not self._queue:
-                    # Cancelled with its event loop, it must not leave those in the lurch who have come meanwhile.
-                    with suppress(asyncio.CancelledError):
-                        await self._idle()
-        finally:
-            self._worker = None
+        while self._queue:
+            taken = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+            batch = [entry for entry in taken if not entry.dropped]
+            if batch:
+                # What was paid for comes first: it may be the very thing that is asked for.
+                await self._try_to_carry_out([*self._pending(), *batch])
+            if not self._queue:
+                # Cancelled with its event loop, it must not leave those in the lurch who have come meanwhile.
+                with suppress(asyncio.CancelledError):
+                    await self._idle()
 
     def _pending(self) -> list[_Entry]:
         owed, self._owed = self._owed, []
@@ -171,7 +180,7 @@ class Commits:
             return await self._transact(operations)
         except (Exception, asyncio.CancelledError) as error:
             unwritten = _Unwritten(error)
-            if len(operations) == 1 or not unwritten.for_good:
+            if len(operations) == 1 or concerns_all(error):
                 return [unwritten] * len(operations)
         # One of them may be to blame; the others need not suffer for it.
         return [outcome for operation in operations for outcome in await self._outcomes([operation])]

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from prefect_foxapi.errors import LedgerError
 
-__all__ = ["explain", "is_about_data", "is_contention", "is_disconnect"]
+__all__ = ["concerns_all", "explain", "is_about_data", "is_contention", "is_disconnect"]
 
 # Fragments of SQLite's messages: its error codes are only there from Python 3.11 on.
 _SQLITE = {
@@ -55,7 +55,7 @@ def is_disconnect(error: BaseException) -> bool:
         return True
     # What asyncpg finds out by itself has no code of the server, and not all of it is known to SQLAlchemy.
     by_client = not sqlstate(error) and type(_original(error)).__module__.startswith("asyncpg.")
-    return by_client or sqlstate(error) in ("57P01", "57P02")
+    return (by_client and not is_about_data(error)) or sqlstate(error) in ("57P01", "57P02")
 
 
 def _original(error: BaseException) -> BaseException:
@@ -72,10 +72,20 @@ def is_contention(error: BaseException) -> bool:
 
 
 def is_about_data(error: BaseException) -> bool:
-    """Whether the failure may come from what one operation wrote, so that the others can do without it."""
-    if isinstance(error, (LedgerError, OSError, asyncio.TimeoutError, sqlite3.Error, OperationalError, InterfaceError)):
+    """Whether a value is to blame, which no later attempt can write either."""
+    if is_contention(error):
         return False
-    return not (is_disconnect(error) or sqlstate(error)[:2] in ("08", "25", "28", "3D", "42", "53", "57", "58"))
+    original = _original(error)
+    # SQLAlchemy's and asyncpg's own are both of that name.
+    by_name = type(original).__name__ in ("DataError", "IntegrityError")
+    return by_name or isinstance(original, (UnicodeError, OverflowError)) or sqlstate(error)[:2] in ("22", "23")
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether every operation of a transaction fails alike, so that it is of no use to try them one by one."""
+    if isinstance(error, (LedgerError, OSError, asyncio.TimeoutError, sqlite3.Error, OperationalError, InterfaceError)):
+        return True
+    return is_disconnect(error) or sqlstate(error)[:2] in ("08", "25", "28", "3D", "42", "53", "57", "58")
 
 
 def explain(error: BaseException, where: str) -> LedgerError:

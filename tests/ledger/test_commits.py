@@ -7,9 +7,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy.exc
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimed, Ledger, Row, State
+from prefect_foxapi.ledger.failures import is_about_data
 from tests.ledger.world import (
     ACCOUNT,
     DEADLINE,
@@ -189,3 +191,33 @@ async def test_closing_finishes_what_is_queued(url: str, make_ledger: MakeLedger
     with pytest.raises(LedgerError, match="closed"):
         await row_of(ledger)
     await ledger.aclose()
+
+
+async def test_a_worker_that_is_cancelled_before_it_begins_leaves_nobody_waiting(
+    url: str, make_ledger: MakeLedger
+) -> None:
+    ledger = make_ledger(url, retention=None)
+    mine = await claimed(ledger)
+    accepting = asyncio.ensure_future(ledger.accepted(mine, "gen-1"))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {accepting, asyncio.current_task()}:
+        task.cancel()
+    await asyncio.wait_for(accepting, 10)
+    assert (await kept(ledger)).generation_id == "gen-1"
+    await asyncio.wait_for(ledger.aclose(), 10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("cannot schedule new futures after shutdown"),
+        asyncio.CancelledError(),
+        sqlalchemy.exc.TimeoutError("QueuePool limit of size 1 overflow 2 reached"),
+        sqlite3.OperationalError("database or disk is full"),
+        sqlalchemy.exc.DBAPIError("INSERT", {}, sqlite3.OperationalError("disk I/O error")),
+        AttributeError("a mistake in here"),
+    ],
+    ids=repr,
+)
+def test_what_may_work_another_time_is_not_the_datas_fault(error: BaseException) -> None:
+    assert not is_about_data(error)
