@@ -14,6 +14,7 @@ from rich.text import Text
 from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
 from prefect_foxapi.ledger.report import decision_table, row_table, submission_table, usage_table
 from prefect_foxapi.ledger.store import Ledger
+from prefect_foxapi.settings import current_settings
 
 __all__ = ["default_url", "main"]
 
@@ -24,14 +25,12 @@ _PIPE_WIDTH = 200
 
 def default_url() -> str:
     """The ledger that the settings name, or else the one in Prefect's home."""
-    # Imported where it is used, as in `collect`: with `--url`, nobody waits for Prefect.
-    from prefect_foxapi.settings import current_settings
-
     return current_settings().ledger_location()
 
 
 def collect_generation(key: str, credentials: str | None) -> str:
     """Wait for an unsettled generation with a saved block's or the environment's credentials; return its text."""
+    # Imported where it is used: the other commands need not wait for all of Prefect.
     from prefect_foxapi.upkeep import settle
 
     generation = settle.fn(key, "collect", credentials=credentials)
@@ -95,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(options: argparse.Namespace, url: str, console: Console) -> str | None:
     """Carry out a command. Returns the key that is to be collected, if any."""
-    ledger = Ledger(url, retention=None)
+    # Where the tasks spill, too: what they could not write is looked at and mended here.
+    ledger = Ledger(url, retention=None, spill_folder=current_settings().spill_folder())
     try:
         if not ledger.exists():
             raise LedgerError(f"there is no ledger yet: {ledger}")

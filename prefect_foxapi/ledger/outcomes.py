@@ -81,11 +81,11 @@ class Vanish(Operation):
 
     def apply(self, picture: Picture) -> None:
         for row in picture.generation(self.account, self.generation_id):
-            if row.state is State.SUBMITTED:
+            # Where the result was not kept, it is as good as never collected. One wrong 404 must not cost anything.
+            gone = row.state is State.COMPLETED and not row.result_kept and row.fresh(picture.now)
+            if row.state is State.SUBMITTED or gone:
                 reason = f"FoxAPI no longer knows generation {self.generation_id}"
                 picture.change(row, state=State.AMBIGUOUS, reason=reason)
-            elif row.state is State.COMPLETED and not row.result_kept and row.fresh(picture.now):
-                picture.change(row, expires_at=picture.now, reason="FoxAPI no longer has the result")
 
 
 @dataclass(eq=False)

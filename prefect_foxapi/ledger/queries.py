@@ -104,10 +104,8 @@ def usage(connection: Connection, since: float | None = None) -> list[Usage]:
             _count(accepted),
             _count(unknown),
             _count(_s.state == State.FAILED.value),
-            *(
-                sa.func.coalesce(sa.func.sum(column), 0)
-                for column in (_s.credits, _s.prompt_tokens, _s.completion_tokens)
-            ),
+            sa.func.sum(_s.credits),
+            *(sa.func.coalesce(sa.func.sum(column), 0) for column in (_s.prompt_tokens, _s.completion_tokens)),
         )
         .where(_s.billed, sa.or_(accepted, unknown))
         .group_by(*groups)
@@ -122,7 +120,7 @@ def usage(connection: Connection, since: float | None = None) -> list[Usage]:
             submissions=int(paid),
             ambiguous=int(ambiguous),
             failed=int(failed),
-            credits=float(credits),
+            credits=None if credits is None else float(credits),
             prompt_tokens=int(prompt),
             completion_tokens=int(completion),
         )

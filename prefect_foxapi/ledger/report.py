@@ -96,11 +96,16 @@ def usage_table(usage: Iterable[Usage]) -> Table:
         "tokens out": [one.completion_tokens for one in usage],
     }
     for name, values in columns.items():
-        table.add_column(name, footer=f"{sum(values):,.10g}", justify="right")
+        known = [value for value in values if value is not None]
+        table.add_column(name, footer=_number(sum(known) if known else None), justify="right")
     for one, *numbers in zip(usage, *columns.values(), strict=True):
         flow = Text(one.flow_name or "—")
-        table.add_row(one.day, Text(one.model), flow, *(f"{number:,.10g}" for number in numbers))
+        table.add_row(one.day, Text(one.model), flow, *(_number(number) for number in numbers))
     return table
+
+
+def _number(number: float | None) -> str:
+    return "—" if number is None else f"{number:,.10g}"
 
 
 def _state(row: Row, now: float) -> Text:

@@ -203,6 +203,7 @@ class Usage:
         submissions: Submissions that FoxAPI accepted.
         ambiguous: Submissions that may have been billed as well; nobody knows.
         failed: Accepted submissions whose generation failed.
+        credits: What they cost, as far as FoxAPI said so; `None` where it never did.
     """
 
     day: str
@@ -211,6 +212,6 @@ class Usage:
     submissions: int
     ambiguous: int
     failed: int
-    credits: float
+    credits: float | None
     prompt_tokens: int
     completion_tokens: int

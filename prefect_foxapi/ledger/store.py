@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +22,7 @@ from prefect_foxapi.ledger.failures import explain
 from prefect_foxapi.ledger.outcomes import Complete, Fail, Publish, RememberUpload, Vanish
 from prefect_foxapi.ledger.rows import Claimant, Claimed, Decision, Row, Subject, Usage
 from prefect_foxapi.ledger.spill import Spill
-from prefect_foxapi.ledger.transitions import Accept, Claim, Lose, Refuse, Settle
+from prefect_foxapi.ledger.transitions import Accept, CatchUp, Claim, Lose, Refuse, Settle
 
 __all__ = ["Ledger"]
 
@@ -208,10 +209,7 @@ class Ledger:
         return await self._commits.ask(Fail(generation_id, account, error, key))
 
     async def vanished(self, generation_id: str, *, account: str) -> None:
-        """FoxAPI no longer knows a generation (404). It becomes ambiguous.
-
-        Where it is completed and its result was not kept, its result is gone, and the next claim submits it anew.
-        """
+        """FoxAPI no longer knows a generation (404). It is ambiguous then, unless its result was kept or expired."""
         await self._commits.ask(Vanish(generation_id, account))
 
     async def publish(
@@ -259,19 +257,19 @@ class Ledger:
     async def unsettled(self, account: str | None = None) -> list[Row]:
         """Return what was submitted and never collected, and what is ambiguous, the oldest first."""
         now = self.clock()
-        return await self._read(lambda connection: queries.unsettled(connection, now, account))
+        return await self._look(lambda connection: queries.unsettled(connection, now, account))
 
     async def recent(self, limit: int = 100) -> list[Row]:
         """Return the latest submissions, the newest first."""
-        return await self._read(lambda connection: queries.recent(connection, limit))
+        return await self._look(lambda connection: queries.recent(connection, limit))
 
     async def keys_like(self, prefix: str, limit: int = 10) -> list[str]:
         """Return the keys that begin with `prefix`, at most `limit`."""
-        return await self._read(lambda connection: queries.keys_like(connection, prefix, limit))
+        return await self._look(lambda connection: queries.keys_like(connection, prefix, limit))
 
     async def history(self, key: str) -> tuple[list[Row], list[Decision]]:
         """Return every submission of a key, and every decision about it, the oldest first."""
-        return await self._read(lambda connection: queries.history(connection, key))
+        return await self._look(lambda connection: queries.history(connection, key))
 
     async def usage(self, since: float | None = None) -> list[Usage]:
         """Return what was spent by day, model and flow.
@@ -279,7 +277,7 @@ class Ledger:
         Args:
             since: Unix seconds; what was claimed before does not count. Nor does what is past the retention.
         """
-        return await self._read(lambda connection: queries.usage(connection, since))
+        return await self._look(lambda connection: queries.usage(connection, since))
 
     # Mending
 
@@ -353,6 +351,14 @@ class Ledger:
         """Return the URL under which this content still lives."""
         now = self.clock()
         return await self._read(lambda connection: queries.find_upload(connection, digest, account, base_url, now))
+
+    async def _look(self, work: Callable[[Connection], T]) -> T:
+        """Read what people look at: with what was spilled."""
+        if self._commits.behind:
+            # What there is can be shown all the same.
+            with suppress(LedgerError):
+                await self._commits.ask(CatchUp())
+        return await self._read(work)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._transact(work, write=False)

@@ -24,7 +24,7 @@ from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
 from prefect_foxapi.ledger.picture import Picture, Wanted
 from prefect_foxapi.ledger.rows import Claimant, Claimed, Row, State, Subject
 
-__all__ = ["Accept", "Claim", "Lose", "Operation", "Refuse", "Settle", "check_subject", "new_submission"]
+__all__ = ["Accept", "CatchUp", "Claim", "Lose", "Operation", "Refuse", "Settle", "check_subject", "new_submission"]
 
 _NO_ANSWER = "no answer was recorded by the deadline"
 
@@ -101,6 +101,17 @@ class Claim(Operation):
         return Claimed(
             row.key, row.attempt, row.token, row.deadline, previous, self.subject, self.claimant, row.claimed_at
         )
+
+
+@dataclass(eq=False)
+class CatchUp(Operation):
+    """Nothing by itself; what is owed to the ledger is written before it, as before every other operation."""
+
+    def want(self, wanted: Wanted) -> None:
+        """It looks at nothing."""
+
+    def apply(self, picture: Picture) -> None:
+        """It changes nothing."""
 
 
 @dataclass(eq=False)

@@ -6,7 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_HOME, temporary_settings
 
+from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Ledger, State
 from prefect_foxapi.ledger.__main__ import main
 from tests.ledger.world import ACCOUNT, ERROR, RESULT, claimed, row_of, sqlite_url, submitted
@@ -145,3 +147,37 @@ def test_the_environment_names_the_ledger(
     monkeypatch.setenv("PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL", url)
     assert main(["list"]) == 0
     assert "aaa-submitte" in capsys.readouterr().out
+
+
+def test_what_the_tasks_spilled_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url, path = sqlite_url(tmp_path), tmp_path / "ledger" / "ledger.db"
+
+    async def spill() -> None:
+        ledger = Ledger(url, spill_folder=tmp_path / "home" / "foxapi")
+        mine = await claimed(ledger)
+        path.rename(path.with_name("away"))
+        with pytest.raises(LedgerError):
+            await ledger.accepted(mine, "gen-1")
+        path.with_name("away").rename(path)
+        await ledger.aclose()
+
+    asyncio.run(spill())
+    with temporary_settings({PREFECT_HOME: tmp_path / "home"}):
+        assert main(["--url", url, "list"]) == 0
+    assert "gen-1" in capsys.readouterr().out
+
+
+def test_usage_does_not_call_free_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = sqlite_url(tmp_path)
+
+    async def fill() -> None:
+        ledger = Ledger(url)
+        await submitted(ledger)
+        await ledger.completed("gen-1", RESULT, account=ACCOUNT, tokens=(10, 20))
+        await ledger.aclose()
+
+    asyncio.run(fill())
+    assert main(["--url", url, "usage"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [line] = [line for line in lines if "gpt-5.5" in line]
+    assert [cell.strip() for cell in line.split("│")][-4:-1] == ["—", "10", "20"]

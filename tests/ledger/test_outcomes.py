@@ -79,7 +79,18 @@ async def test_results_can_be_kept_out(url: str, make_ledger: MakeLedger, clock:
     row = await kept(ledger)
     assert (row.state, row.generation_id, row.result, row.result_kept) == (State.COMPLETED, "gen-1", None, False)
     await ledger.vanished("gen-1", account=ACCOUNT)
-    assert (await claimed(ledger)).attempt == 2, "FoxAPI no longer has what was not kept"
+    assert (await kept(ledger)).state is State.AMBIGUOUS, "one 404 does not pay again"
+    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    assert (await kept(ledger)).state is State.COMPLETED, "and may have been wrong"
+
+
+async def test_what_was_not_kept_and_expired_is_paid_anew(url: str, make_ledger: MakeLedger, clock: Clock) -> None:
+    ledger = make_ledger(url, keep_results=False)
+    await submitted(ledger)
+    await ledger.completed("gen-1", RESULT, account=ACCOUNT, expires_at=clock.now + 100)
+    clock.step(100)
+    await ledger.vanished("gen-1", account=ACCOUNT)
+    assert (await claimed(ledger)).attempt == 2
 
 
 async def test_a_result_that_is_kept_outlives_the_generation(ledger: Ledger) -> None:
