@@ -24,6 +24,7 @@ _BODY_WITHIN = 0.3
 _KILL_WITHIN = 1.6
 _SPREAD = 1.2
 _DELAY = 0.2
+_NO_MORE_AFTER = 0.5
 _MOST_RUNS = 40
 _NO_ANSWER = "no answer was recorded by the deadline"
 
@@ -212,10 +213,13 @@ class _Flow:
         return killed
 
     def _wait_for_submissions(self, more: int) -> None:
-        wanted = self._submissions() + more
-        give_up = time.monotonic() + 2 * _KILL_WITHIN
-        while self._submissions() < wanted and time.monotonic() < give_up:
+        """Wait until so many were made, or none is made any more."""
+        seen = self._submissions()
+        wanted, give_up = seen + more, time.monotonic() + _NO_MORE_AFTER
+        while seen < wanted and time.monotonic() < give_up:
             time.sleep(0.002)
+            if (now := self._submissions()) != seen:
+                seen, give_up = now, time.monotonic() + _NO_MORE_AFTER
 
     def _submissions(self) -> int:
         return self._emulator.counts().get(("POST", "submit"), 0)
