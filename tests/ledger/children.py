@@ -7,6 +7,7 @@ import multiprocessing
 import resource
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -53,6 +54,22 @@ def run(function: Callable[..., None], *arguments: Any) -> Any:
     """Run a function in a process and return what it sends."""
     with Child(function, *arguments) as child:
         return child.receive()
+
+
+async def run_program(program: str, url: str) -> None:
+    """Run a program in a Python of its own, with nothing of pytest in it. It ends well, and says nothing."""
+    # Python 3.12 warns of every fork of a process with threads; Prefect's users do it all the same.
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program, url]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (said.decode(), process.returncode) == ("", 0)
 
 
 def claim_at_once(pipe: Connection, url: str, keys: list[str], options: dict[str, Any], warm: bool) -> None:

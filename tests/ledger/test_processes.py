@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prefect_foxapi.ledger import Claimed, Ledger, State
-from tests.ledger.children import Child, claim_and_hang, claim_at_once
+from tests.ledger.children import Child, claim_and_hang, claim_at_once, run_program
 from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, claimed, kept, row_of
 
 
@@ -98,60 +95,9 @@ threading.Thread(target=call, daemon=True).start()
 begun.wait()
 """
 
-_FORKS = """
-import asyncio, os, sys
-from prefect_foxapi.background import background, close_background
-from prefect_foxapi.ledger import Ledger
-from tests.ledger.world import submitted
-
-def open_ledger():
-    ledger = Ledger(sys.argv[1])
-    background().on_close(ledger.aclose)
-    return ledger
-
-ledger = open_ledger()
-background().call(submitted(ledger, "before", "gen-0"))
-written, told_written = os.pipe()
-closed, told_closed = os.pipe()
-child = os.fork()
-if child == 0:
-    os.close(told_closed)
-    ledger = open_ledger()
-    background().call(submitted(ledger, "during", "gen-1"))
-    os.write(told_written, b"w")
-    # Until the parent has closed its ledger.
-    os.read(closed, 1)
-    background().call(submitted(ledger, "after", "gen-2"))
-    os._exit(0)
-os.read(written, 1)
-background().call(submitted(ledger, "parent", "gen-3"))
-close_background()
-os.write(told_closed, b"c")
-assert os.waitpid(child, 0)[1] == 0
-"""
-
 
 async def test_what_arrives_while_the_process_ends_is_recorded(url: str, make_ledger: MakeLedger) -> None:
-    await asyncio.to_thread(_run, _AT_EXIT, url)
-    row = await kept(make_ledger(url, spill_folder=None, clock=Clock(time.time())))
+    await run_program(_AT_EXIT, url)
+    # Not from a spill file: those are elsewhere.
+    row = await kept(make_ledger(url, clock=Clock(time.time())))
     assert (row.state, row.generation_id) == (State.SUBMITTED, "gen-1")
-
-
-async def test_a_forked_process_and_its_parent_both_write(url: str, make_ledger: MakeLedger) -> None:
-    # Python 3.12 warns of every fork of a process with threads; Prefect's users do it all the same.
-    await asyncio.to_thread(_run, _FORKS, url, "-W", "ignore:This process:DeprecationWarning")
-    rows = await make_ledger(url).find(["before", "during", "after", "parent"])
-    assert {key: row.generation_id for key, row in rows.items()} == {
-        "before": "gen-0",
-        "during": "gen-1",
-        "after": "gen-2",
-        "parent": "gen-3",
-    }
-
-
-def _run(program: str, url: str, *options: str) -> None:
-    """Run a program in a Python of its own."""
-    command = [sys.executable, *options, "-c", program, url]
-    root = Path(__file__).parents[2]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.stderr, ended.returncode) == ("", 0)
