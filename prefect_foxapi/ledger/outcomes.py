@@ -84,7 +84,8 @@ class Vanish(Operation):
             # Where the result was not kept, it is as good as never collected. One wrong 404 must not cost anything.
             gone = row.state is State.COMPLETED and not row.result_kept and row.fresh(picture.now)
             if row.state is State.SUBMITTED or gone:
-                reason = f"FoxAPI no longer knows generation {self.generation_id}"
+                what = "has the result of" if gone else "knows"
+                reason = f"FoxAPI no longer {what} generation {self.generation_id}"
                 picture.change(row, state=State.AMBIGUOUS, reason=reason)
 
 

@@ -9,6 +9,7 @@ What comes after that is in `outcomes.py`. The whole:
 
     failed, completed but stale ──claim──▶ submitting (a new submission, attempt + 1)
     ambiguous ──claim with a permission──▶ submitting (a new submission, attempt + 1)
+    completed, its result not kept and no longer at FoxAPI ──▶ ambiguous
 
 Each `apply` reads and moves a `Picture`, which a batch of operations shares; it either raises before it changed
 anything, or is done. Each can be applied again after a transaction whose end is unknown: the token or the generation id

@@ -70,6 +70,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.permitted: set[str] = set()
         self.outcomes: dict[str, State] = {}
         """How a generation ended at FoxAPI; ambiguous where FoxAPI has forgotten it."""
+        self.expiries: dict[str, float | None] = {}
+        """When the result of a generation is of no more use."""
         self.rows: dict[str, Row] = {}
         """What the ledger says after the last step."""
         self.excuses: defaultdict[str, int] = defaultdict(int)
@@ -166,7 +168,8 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert before.state is State.COMPLETED
             stale = max_age is not None and before.finished_at is not None and before.finished_at + max_age <= now
-            assert stale or (before.expires_at is not None and before.expires_at <= now)
+            expires_at = self.expiries[str(before.generation_id)] if before.billed else before.expires_at
+            assert stale or (expires_at is not None and expires_at <= now)
         attempt = Attempt(key, client, found, self.unexcused[key])
         self.unexcused[key] = {attempt}
         self.attempts.append(attempt)
@@ -239,7 +242,9 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             ends = State.AMBIGUOUS
         if ends is State.COMPLETED:
-            expires_at = None if lives is None else self.clocks[client].now + lives
+            expires_at = self.expiries.setdefault(
+                generation_id, None if lives is None else self.clocks[client].now + lives
+            )
             assert self.run(ledger.completed(generation_id, RESULT, account=ACCOUNT, expires_at=expires_at))
             # Results expire, and are paid for again then.
             self.excuses[attempt.key] += 1
@@ -250,6 +255,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 having.discard(attempt)
         else:
             self.run(ledger.vanished(generation_id, account=ACCOUNT))
+
+    @precondition(lambda self: self._collectable())
+    @rule(client=_CLIENTS, pick=_PICK)
+    def hears_a_404_that_is_wrong(self, client: int, pick: int) -> None:
+        """It is no reason to pay for anything."""
+        attempt = _choose(self._collectable(), pick)
+        self.run(self.ledgers[client].vanished(str(attempt.generation_id), account=ACCOUNT))
 
     @precondition(lambda self: State.COMPLETED in self.outcomes.values())
     @rule(client=_CLIENTS, short=_KEYS, pick=_PICK)
@@ -318,9 +330,9 @@ def _check(url: str, folder: Path, *, file: Path | None, examples: int) -> None:
     loop = asyncio.new_event_loop()
     clocks = [Clock(), Clock(), Clock()]
     # Nobody cuts the power here, and without waiting for the disk there is time for more examples.
-    ledgers = [
-        Ledger(url, clock=clock, retention=None, spill_folder=folder / "spill", synchronous="OFF") for clock in clocks
-    ]
+    options: dict[str, Any] = {"retention": None, "spill_folder": folder / "spill", "synchronous": "OFF"}
+    # The last one keeps no results.
+    ledgers = [Ledger(url, clock=clock, keep_results=clock is not clocks[-1], **options) for clock in clocks]
     names = {"loop": loop, "ledgers": ledgers, "clocks": clocks, "file": file}
     try:
         loop.run_until_complete(ledgers[0].find([]))

@@ -79,7 +79,9 @@ async def test_results_can_be_kept_out(url: str, make_ledger: MakeLedger, clock:
     row = await kept(ledger)
     assert (row.state, row.generation_id, row.result, row.result_kept) == (State.COMPLETED, "gen-1", None, False)
     await ledger.vanished("gen-1", account=ACCOUNT)
-    assert (await kept(ledger)).state is State.AMBIGUOUS, "one 404 does not pay again"
+    row = await kept(ledger)
+    assert row.state is State.AMBIGUOUS, "one 404 does not pay again"
+    assert row.reason == "FoxAPI no longer has the result of generation gen-1"
     await ledger.completed("gen-1", RESULT, account=ACCOUNT)
     assert (await kept(ledger)).state is State.COMPLETED, "and may have been wrong"
 
