@@ -90,8 +90,8 @@ class Ledger:
         return f"Ledger({self._database.where!r})"
 
     def exists(self) -> bool:
-        """Whether there is a ledger yet. For PostgreSQL always true: only a connection could tell."""
-        return self._database.exists()
+        """Whether there is a ledger yet, or anything to be recorded in one. For PostgreSQL always true."""
+        return self._database.exists() or self._commits.behind
 
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""

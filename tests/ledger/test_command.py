@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,25 @@ def test_what_the_tasks_spilled_is_listed(tmp_path: Path, capsys: pytest.Capture
         with pytest.raises(LedgerError):
             await ledger.accepted(mine, "gen-1")
         path.with_name("away").rename(path)
+        await ledger.aclose()
+
+    asyncio.run(spill())
+    with temporary_settings({PREFECT_HOME: tmp_path / "home"}):
+        assert main(["--url", url, "list"]) == 0
+    assert "gen-1" in capsys.readouterr().out
+
+
+def test_what_was_spilled_outlives_a_ledger_that_was_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = sqlite_url(tmp_path)
+
+    async def spill() -> None:
+        ledger = Ledger(url, spill_folder=tmp_path / "home" / "foxapi")
+        mine = await claimed(ledger)
+        shutil.rmtree(tmp_path / "ledger")
+        with pytest.raises(LedgerError, match="deleted"):
+            await ledger.accepted(mine, "gen-1")
         await ledger.aclose()
 
     asyncio.run(spill())
