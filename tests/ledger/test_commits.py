@@ -207,6 +207,18 @@ async def test_a_worker_that_is_cancelled_before_it_begins_leaves_nobody_waiting
     await asyncio.wait_for(ledger.aclose(), 10)
 
 
+async def test_closing_finishes_what_a_cancelled_worker_left(url: str, make_ledger: MakeLedger) -> None:
+    ledger = make_ledger(url, retention=None)
+    mine = await claimed(ledger)
+    accepting = asyncio.ensure_future(ledger.accepted(mine, "gen-1"))
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.wait_for(ledger.aclose(), 10)
+    assert accepting.cancelled()
+    assert (await kept(make_ledger(url))).generation_id == "gen-1"
+
+
 @pytest.mark.parametrize(
     "error",
     [

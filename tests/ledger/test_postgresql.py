@@ -71,6 +71,19 @@ async def test_a_killed_connection_goes_unnoticed(own_postgres: PostgresForTests
     assert (await row_of(ledger)) is not None
 
 
+@pytest.mark.parametrize("generation_id", ["nul \0", "no text \ud800"])
+async def test_what_the_server_cannot_store_is_put_aside(
+    postgres: PostgresForTests, make_ledger: MakeLedger, tmp_path: Path, generation_id: str
+) -> None:
+    ledger = make_ledger(await asyncio.to_thread(postgres.new_database))
+    mine, good = await claimed(ledger), await claimed(ledger, "good")
+    with pytest.raises(LedgerError):
+        await ledger.accepted(mine, generation_id)
+    await ledger.accepted(good, "gen-1")
+    assert [file.suffix for file in (tmp_path / "spill").glob("*/*")] == [".rejected"]
+    assert (await kept(ledger, "good")).generation_id == "gen-1"
+
+
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
