@@ -23,8 +23,6 @@ T = TypeVar("T")
 # time-out of Prefect's; waking up now and then lets it.
 _LOOK_UP_EVERY = 0.5
 _SHUTDOWN_WITHIN = 10.0
-# A submission that is on the wire is seen to its end, which its own time limit brings.
-_JOBS_END_WITHIN = 180.0
 
 
 class _Job(Generic[T]):
@@ -62,17 +60,24 @@ class _Job(Generic[T]):
             self.finished.set_exception(asyncio.CancelledError())
 
     def cancel(self) -> None:
-        self._loop.call_soon_threadsafe(lambda: self.task and self.task.cancel())
+        # On a loop that was closed meanwhile there is nothing left to cancel.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self.task and self.task.cancel())
 
 
 class BackgroundLoop:
-    """An event loop in a daemon thread."""
+    """An event loop in a daemon thread.
+
+    Attributes:
+        patience: Seconds that closing waits for coroutines which see something to its end: a submission on the wire.
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._jobs: set[_Job[Any]] = set()
         self._ending = False
+        self.patience = 60.0
         self._thread = threading.Thread(target=self._run, name="prefect-foxapi", daemon=True)
         self._thread.start()
 
@@ -139,7 +144,7 @@ class BackgroundLoop:
         if not self._thread.is_alive():
             return
         asyncio.run_coroutine_threadsafe(self._cancel_jobs(), self.loop)
-        concurrent.futures.wait([job.finished for job in list(self._jobs)], timeout=_JOBS_END_WITHIN)
+        concurrent.futures.wait([job.finished for job in list(self._jobs)], timeout=self.patience)
         closing = asyncio.run_coroutine_threadsafe(self._close(), self.loop)
         concurrent.futures.wait([closing], timeout=_SHUTDOWN_WITHIN)
         self._ending = True

@@ -123,12 +123,12 @@ class Collector:
             age=wanted.age,
         )
         if wanted.stream:
-            return await self._settled(self._by_stream(wait, wanted), wanted, ledger)
+            return await self._settled(self._by_stream(wait, wanted), wanted, client, ledger)
         identity = (client, wanted.account, wanted.generation_id)
         shared = self._shared.get(identity)
         if shared is None:
             wait.timeout = None
-            settling = self._settled(self._by_polling(wait), wanted, ledger)
+            settling = self._settled(self._by_polling(wait), wanted, client, ledger)
             shared = self._shared[identity] = _Shared(wait, asyncio.ensure_future(settling))
         shared.waiters += 1
         try:
@@ -148,23 +148,24 @@ class Collector:
         snapshot, reader = await wait.by_stream(wanted.on_delta)
         return Result(snapshot, reader.answer.reasoning)
 
-    async def _settled(self, waiting: Coroutine[Any, Any, Result], wanted: Wanted, ledger: Ledger) -> Result:
+    async def _settled(
+        self, waiting: Coroutine[Any, Any, Result], wanted: Wanted, client: FoxAPIClient, ledger: Ledger
+    ) -> Result:
+        whose = {"account": wanted.account, "base_url": client.base_url}
         try:
             result = await waiting
         except GenerationFailed as error:
-            await self._note(
-                ledger.failed(wanted.generation_id, error.error or {}, account=wanted.account, key=wanted.key)
-            )
+            await self._note(ledger.failed(wanted.generation_id, error.error or {}, **whose, key=wanted.key))
             raise
         except NotFound:
-            await self._note(ledger.vanished(wanted.generation_id, account=wanted.account))
+            await self._note(ledger.vanished(wanted.generation_id, **whose))
             raise
         usage = result.usage
         await self._note(
             ledger.completed(
                 wanted.generation_id,
                 result.stored(),
-                account=wanted.account,
+                **whose,
                 key=wanted.key,
                 credits=result.snapshot.credits,
                 tokens=(usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else None,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger
 
 
+_CLAIMS = 3
+
+
 class FoundInstead(Exception):
     """There is no need to submit, or no right to: this is what the ledger has."""
 
@@ -29,7 +32,8 @@ class LedgerJournal:
         ledger: Where.
         subject: What is submitted.
         claimant: By whom.
-        deadline: Seconds in which the submission is answered, or else nobody can know.
+        submission: Seconds in which the submission is answered once it is sent, or else nobody can know.
+        margin: Seconds for writing it down before and after.
         max_age: Seconds that a result may be old to be had instead, or None.
         asked_at: When the caller first asked, in Unix seconds.
         on_ambiguous: Whether an ambiguous submission may be repeated.
@@ -41,7 +45,8 @@ class LedgerJournal:
         subject: Subject,
         claimant: Claimant,
         *,
-        deadline: float,
+        submission: float,
+        margin: float,
         max_age: float | None,
         asked_at: float,
         on_ambiguous: Literal["raise", "resubmit"],
@@ -49,7 +54,8 @@ class LedgerJournal:
         self._ledger = ledger
         self._subject = subject
         self._claimant = claimant
-        self._deadline = deadline
+        self._submission = submission
+        self._margin = margin
         self._max_age = max_age
         self._asked_at = asked_at
         self._on_ambiguous: Literal["raise", "resubmit"] = on_ambiguous
@@ -62,25 +68,27 @@ class LedgerJournal:
             FoundInstead: It is claimed, submitted, completed or ambiguous already.
             LedgerError: The ledger cannot be used, or stood still for too long; nothing was sent.
         """
-        claimed = await self._ledger.claim(
-            self._subject,
-            self._claimant,
-            deadline=self._deadline,
-            max_age=self._max_age,
-            asked_at=self._asked_at,
-            on_ambiguous=self._on_ambiguous,
-        )
-        if isinstance(claimed, Row):
-            raise FoundInstead(claimed)
-        if self._ledger.clock() >= claimed.deadline:
-            # To everybody else it is a lost submission by now.
-            await self._ledger.refused(claimed, "it was not sent before its deadline")
-            raise LedgerError(
-                f"the claim stands for {self._deadline:.0f} s, and they were over before anything could be sent: the "
-                "ledger's database or this process stood still. Nothing was paid; try again",
-                key=claimed.key,
+        for _ in range(_CLAIMS):
+            claimed = await self._ledger.claim(
+                self._subject,
+                self._claimant,
+                deadline=self._submission + self._margin,
+                max_age=self._max_age,
+                asked_at=self._asked_at,
+                on_ambiguous=self._on_ambiguous,
             )
-        self._claimed = claimed
+            if isinstance(claimed, Row):
+                raise FoundInstead(claimed)
+            if self._ledger.clock() + self._submission <= claimed.deadline:
+                self._claimed = claimed
+                return
+            # Its answer might come when everybody else takes it for lost already.
+            await self._ledger.refused(claimed, "it could not be sent in time")
+        raise LedgerError(
+            f"{_CLAIMS} times, more than {self._margin:.1f} s went by between a claim and its submission: the ledger's "
+            "database or this process stood still. Nothing was paid; try again",
+            key=self._subject.key,
+        )
 
     async def accepted(self, snapshot: GenerationSnapshot) -> None:
         """Keep the id."""

@@ -32,6 +32,8 @@ from prefect_foxapi.waiting import OnDelta, failure_of
 if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger
 
+# For the claim and for its outcome, each with a database that is busy.
+_LEDGER_PATIENCE = 60.0
 _ASK_AGAIN_FIRST = 0.02
 _ASK_AGAIN_MOST = 0.5
 # Between the claim and the request, and between the answer and its being written down: a part of the time that the
@@ -85,12 +87,14 @@ class Found:
     age: float | None = None
     result: dict[str, Any] | None = None
     key: str | None = None
+    finished_at: float | None = None
 
 
 class GenerationService:
     """Obtains generations; its coroutines run on the background loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: BackgroundLoop) -> None:
+        self._loop = loop
         self._clients: dict[tuple[object, ...], FoxAPIClient] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._lookups_of: dict[Ledger, Lookups] = {}
@@ -102,7 +106,8 @@ class GenerationService:
         """The one client of these credentials."""
         identity = credentials.client_identity
         if identity not in self._clients:
-            self._clients[identity] = credentials.get_client(hooks=(log_signal,))
+            client = self._clients[identity] = credentials.get_client(hooks=(log_signal,))
+            self._loop.patience = max(self._loop.patience, client.submission_deadline + _LEDGER_PATIENCE)
         return self._clients[identity]
 
     def ledger(self) -> Ledger:
@@ -165,7 +170,7 @@ class GenerationService:
                 resubmitted = True
             found = await self.submit(ask)
         if ask.occasion.publish:
-            await self._publish(ask, result)
+            await self._publish(ask, found, result)
         return result.generation(origin=found.origin, latency=time.monotonic() - started)
 
     async def submit(self, ask: Ask) -> Found:
@@ -200,7 +205,7 @@ class GenerationService:
         """
         started, ledger = time.monotonic(), self.ledger()
         row = await ledger.find_generation(wanted.generation_id)
-        known = row is not None and row.account == wanted.account
+        known = row is not None and (row.account, row.base_url) == (wanted.account, credentials.origin)
         if row is not None and known and row.state is State.COMPLETED and row.result:
             result, origin = Result.restored(row.result), "replayed"
         else:
@@ -221,7 +226,8 @@ class GenerationService:
             ledger,
             subject,
             ask.claimant,
-            deadline=_claim_deadline(client.submission_deadline),
+            submission=client.submission_deadline,
+            margin=_claim_margin(client.submission_deadline),
             max_age=ask.occasion.max_age,
             asked_at=asked_at,
             on_ambiguous=ask.on_ambiguous,
@@ -249,7 +255,7 @@ class GenerationService:
         )
         return await self._collector.collect(wanted, client=self.client(ask.credentials), ledger=self.ledger())
 
-    async def _publish(self, ask: Ask, result: Result) -> None:
+    async def _publish(self, ask: Ask, found: Found, result: Result) -> None:
         """Let later calls have the result of one that was asked for anew."""
         subject = Subject(
             key=ask.key,
@@ -264,6 +270,7 @@ class GenerationService:
                 ask.claimant,
                 result.snapshot.id,
                 result.stored(),
+                finished_at=found.finished_at,
                 expires_at=result.expires_at(ledger.clock()),
             )
         except LedgerError as error:
@@ -299,7 +306,8 @@ class GenerationService:
             raise LedgerError(f"the ledger's row {row.key[:12]} is {row.state.value} without an id", key=row.key)
         age = self.ledger().clock() - (row.accepted_at or row.claimed_at)
         if row.state is State.COMPLETED:
-            return Found(row.generation_id, "joined" if joined else "replayed", age, row.result, row.key)
+            origin: Origin = "joined" if joined else "replayed"
+            return Found(row.generation_id, origin, age, row.result, row.key, row.finished_at)
         return Found(row.generation_id, self._origin_in_flight(row, ask, joined), age, None, row.key)
 
     def _origin_in_flight(self, row: Row, ask: Ask, joined: bool) -> Origin:
@@ -312,8 +320,8 @@ class GenerationService:
         return "resumed" if owner.host == asker.host and not _is_alive(owner.pid) else "joined"
 
 
-def _claim_deadline(submission: float) -> float:
-    return submission + min(max(_CLAIM_MARGIN * submission, _CLAIM_MARGIN_LEAST), _CLAIM_MARGIN_MOST)
+def _claim_margin(submission: float) -> float:
+    return min(max(_CLAIM_MARGIN * submission, _CLAIM_MARGIN_LEAST), _CLAIM_MARGIN_MOST)
 
 
 def _is_alive(pid: int) -> bool:
@@ -335,7 +343,7 @@ def service() -> GenerationService:
     found = _services.get(loop)
     if found is not None:
         return found
-    created = GenerationService()
+    created = GenerationService(loop)
 
     async def close() -> None:
         del _services[loop]

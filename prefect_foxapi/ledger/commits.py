@@ -155,9 +155,8 @@ class Commits:
         except Exception as error:
             # No failure of the database but a mistake in here: at least nobody waits for ever.
             logger.exception("The ledger could not carry out a batch")
-            for entry in batch:
-                if entry.future is not None and not entry.future.done():
-                    entry.future.set_exception(explain(error, self._database.where))
+            left = [entry for entry in batch if entry.path is None and not (entry.future and entry.future.done())]
+            self._fail([(entry, _Unwritten(error)) for entry in left])
 
     async def _carry_out(self, batch: list[_Entry]) -> None:
         outcomes = await self._outcomes([entry.operation for entry in batch])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 __all__ = ["watch"]
+
+logger = logging.getLogger(__name__)
 
 
 class Forkable(Protocol):
@@ -36,13 +41,23 @@ def watch(database: Forkable) -> None:
 def _before() -> None:
     _lock.acquire()
     for database in list(_watched):
-        database.before_fork()
+        with _nobody_else_to_suffer():
+            database.before_fork()
 
 
 def _after(*, child: bool) -> None:
     for database in list(_watched):
-        database.after_fork(child=child)
+        with _nobody_else_to_suffer():
+            database.after_fork(child=child)
     _lock.release()
+
+
+@contextmanager
+def _nobody_else_to_suffer() -> Generator[None, None, None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("A database was not made ready for a fork")
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,6 +18,7 @@ class Complete(Operation):
 
     generation_id: str
     account: str
+    base_url: str
     result: str | None
     key: str | None = None
     credits: float | None = None
@@ -46,7 +47,9 @@ class Complete(Operation):
             # A submission that was taken for lost and paid again turns out to have the answer, and the other has none.
             if current is not None and current.state in (State.FAILED, State.AMBIGUOUS):
                 picture.point(row.key, row.token)
-        return any(row.state is State.COMPLETED for row in picture.generation(self.account, self.generation_id))
+        return any(
+            row.state is State.COMPLETED for row in picture.generation(self.account, self.base_url, self.generation_id)
+        )
 
 
 @dataclass(eq=False)
@@ -55,6 +58,7 @@ class Fail(Operation):
 
     generation_id: str
     account: str
+    base_url: str
     error: dict[str, Any]
     key: str | None = None
 
@@ -66,7 +70,9 @@ class Fail(Operation):
             picture.change(
                 row, state=State.FAILED, finished_at=picture.now, error=self.error, reason=None, permitted=False
             )
-        return any(row.state is State.FAILED for row in picture.generation(self.account, self.generation_id))
+        return any(
+            row.state is State.FAILED for row in picture.generation(self.account, self.base_url, self.generation_id)
+        )
 
 
 @dataclass(eq=False)
@@ -75,12 +81,13 @@ class Vanish(Operation):
 
     generation_id: str
     account: str
+    base_url: str
 
     def want(self, wanted: Wanted) -> None:
         wanted.generation_ids.add(self.generation_id)
 
     def apply(self, picture: Picture) -> None:
-        for row in picture.generation(self.account, self.generation_id):
+        for row in picture.generation(self.account, self.base_url, self.generation_id):
             # Where the result was not kept, it is as good as never collected. One wrong 404 must not cost anything.
             gone = row.state is State.COMPLETED and not row.result_kept and row.fresh(picture.now)
             if row.state is State.SUBMITTED or gone:
@@ -112,6 +119,9 @@ class Publish(Operation):
             if found.token == self.token:
                 return True
             if found.state not in (State.COMPLETED, State.FAILED):
+                return False
+            finished_at = picture.now if self.finished_at is None else self.finished_at
+            if found.fresh(picture.now) and (found.finished_at or 0) > finished_at:
                 return False
         row = new_submission(
             self.subject,
@@ -154,7 +164,7 @@ class RememberUpload(Operation):
 
 def _unfinished(picture: Picture, operation: Complete | Fail) -> list[Row]:
     """The submissions that this outcome is the first for."""
-    rows = picture.generation(operation.account, operation.generation_id)
+    rows = picture.generation(operation.account, operation.base_url, operation.generation_id)
     return [
         row
         for row in rows

@@ -192,7 +192,10 @@ class Picture:
             self._loaded[key] = self._current[key] = token
         named.update(token for token, _ in _select(self._connection, _BY_KEY, wanted.histories))
         named.update(self._current.values())
-        for values in _select(self._connection, _ROWS, named):
+        self._take(named)
+
+    def _take(self, tokens: Iterable[str]) -> None:
+        for values in _select(self._connection, _ROWS, tokens):
             row = decode(values)
             self._rows[row.token] = self._stored[row.token] = row
             if row.generation_id is not None:
@@ -218,14 +221,19 @@ class Picture:
         """The submission that began with this claim."""
         return self._rows.get(token)
 
-    def generation(self, account: str, generation_id: str) -> list[Row]:
+    def generation(self, account: str, base_url: str, generation_id: str) -> list[Row]:
         """The submissions that have this id."""
         rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
-        return [row for row in rows if row.account == account]
+        return [row for row in rows if (row.account, row.base_url) == (account, base_url)]
 
     def history(self, key: str) -> list[Row]:
         """All the submissions of a key that are loaded."""
         return [row for row in self._rows.values() if row.key == key]
+
+    def recall(self, key: str) -> list[Row]:
+        """All the submissions of a key that is locked, also those that nobody wanted in advance."""
+        self._take({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
+        return self.history(key)
 
     # Moving
 

@@ -161,11 +161,11 @@ class Ledger:
 
     async def refused(self, claimed: Claimed, reason: str) -> None:
         """The submission was not accepted, for certain, or never sent: the key is what it was before the claim."""
-        await self._commits.ask(Refuse(claimed.key, claimed.token, reason))
+        await self._commits.ask(Refuse(claimed.key, claimed.token, _storable(reason)))
 
     async def lost(self, claimed: Claimed, reason: str) -> None:
         """The response was lost, and nobody can know whether the submission was accepted (contract §2)."""
-        await self._commits.ask(Lose(claimed.key, claimed.token, reason))
+        await self._commits.ask(Lose(claimed.key, claimed.token, _storable(reason)))
 
     # Outcomes
 
@@ -175,6 +175,7 @@ class Ledger:
         result: dict[str, Any],
         *,
         account: str,
+        base_url: str,
         key: str | None = None,
         credits: float | None = None,
         tokens: tuple[int | None, int | None] | None = None,
@@ -186,6 +187,7 @@ class Ledger:
             generation_id: The generation.
             result: What to keep, as JSON data.
             account: Whose generation it is.
+            base_url: The FoxAPI that made it.
             key: Its key, where it is known: other keys' rows are then left alone.
             credits: Credits spent, where FoxAPI said so.
             tokens: Tokens of the prompt and of the completion.
@@ -197,20 +199,22 @@ class Ledger:
         text = json.dumps(result) if self._keep_results else None
         amount = None if credits is None else float(credits)
         return await self._commits.ask(
-            Complete(generation_id, account, text, key, amount, tokens or (None, None), expires_at)
+            Complete(generation_id, account, base_url, text, key, amount, tokens or (None, None), expires_at)
         )
 
-    async def failed(self, generation_id: str, error: dict[str, Any], *, account: str, key: str | None = None) -> bool:
+    async def failed(
+        self, generation_id: str, error: dict[str, Any], *, account: str, base_url: str, key: str | None = None
+    ) -> bool:
         """A generation failed at FoxAPI. The next claim, by another task run, submits it anew.
 
         Returns:
             Whether the ledger knows the generation as failed.
         """
-        return await self._commits.ask(Fail(generation_id, account, error, key))
+        return await self._commits.ask(Fail(generation_id, account, base_url, error, key))
 
-    async def vanished(self, generation_id: str, *, account: str) -> None:
+    async def vanished(self, generation_id: str, *, account: str, base_url: str) -> None:
         """FoxAPI no longer knows a generation (404). It is ambiguous then, unless its result was kept or expired."""
-        await self._commits.ask(Vanish(generation_id, account))
+        await self._commits.ask(Vanish(generation_id, account, base_url))
 
     async def publish(
         self,
@@ -235,7 +239,8 @@ class Ledger:
             expires_at: When the result is of no more use, in Unix seconds.
 
         Returns:
-            Whether it does now. A submission that is under way, uncollected or ambiguous keeps the key.
+            Whether it does now. A submission that is under way, uncollected or ambiguous keeps the key, and so does a
+            result that is newer.
         """
         text = json.dumps(result) if self._keep_results else None
         token = uuid.uuid4().hex
@@ -370,3 +375,8 @@ class Ledger:
             return await self._database.transact(work, write=write)
         except Exception as error:
             raise explain(error, self._database.where) from error
+
+
+def _storable(text: str) -> str:
+    """What FoxAPI said, without what a database cannot hold: to lose the whole note for it would be worse."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")

@@ -68,7 +68,16 @@ class Claim(Operation):
             return self._claimed(picture.change(row, deadline=picture.now + self.patience, **fields), None)
         if row.state is State.SUBMITTING and row.deadline <= picture.now:
             row = picture.change(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+        if row.attempt > 1 and row.state in (State.AMBIGUOUS, State.FAILED):
+            for other in picture.recall(row.key):
+                # One that was taken for lost, until its id came. The key goes on standing for what may have been paid
+                # for as well, should this one fail.
+                if other.state is State.SUBMITTED:
+                    return other
         if row.state is State.AMBIGUOUS and self.resubmit and not row.permitted:
+            if self.asked_at is not None and row.claimed_at >= self.asked_at:
+                # The asker has waited for this one. If all who did submitted again, each of them could be billed.
+                return row
             picture.decide(row, "resubmit", str(self.claimant))
             return self._begin(picture, row)
         return self._begin(picture, row) if self._free(row, picture.now) else row

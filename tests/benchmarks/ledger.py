@@ -81,7 +81,7 @@ async def generation(ledger: Ledger, n: int) -> None:
     found = await ledger.claim(Subject(f"key-{n}", "me", "https://api.foxapi.cc", "gpt-5.5"), ME, deadline=60)
     assert isinstance(found, Claimed)
     await ledger.accepted(found, f"gen-{n}")
-    await ledger.completed(f"gen-{n}", RESULT, account="me", tokens=(10, 200))
+    await ledger.completed(f"gen-{n}", RESULT, account="me", base_url="https://api.foxapi.cc", tokens=(10, 200))
 
 
 async def one_by_one(work: Callable[[int], Awaitable[None]], numbers: range) -> float:

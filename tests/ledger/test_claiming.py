@@ -13,6 +13,7 @@ from tests.ledger.world import (
     BASE_URL,
     DEADLINE,
     ERROR,
+    OWNER,
     RESULT,
     Clock,
     MakeLedger,
@@ -107,9 +108,10 @@ async def test_a_late_arrival_hides_no_ambiguous_submission(ledger: Ledger, othe
     second = await claimed(other, by="task-2", on_ambiguous="resubmit")
     await other.lost(second, "read timeout")
     await ledger.accepted(late, "gen-1")
-    assert (await kept(other)).token == second.token
-    await ledger.failed("gen-1", ERROR, account=ACCOUNT)
-    assert (await kept(other, by="task-3")).state is State.AMBIGUOUS
+    assert (await kept(other)).generation_id == "gen-1"
+    await ledger.failed("gen-1", ERROR, **OWNER)
+    row = await kept(other, by="task-3")
+    assert (row.state, row.token) == (State.AMBIGUOUS, second.token)
 
 
 async def test_a_refusal_gives_back_what_arrived_late_meanwhile(ledger: Ledger, other: Ledger) -> None:
@@ -125,7 +127,7 @@ async def test_a_late_arrival_keeps_others_from_paying_after_a_failure(ledger: L
     late = await claimed(ledger)
     await ledger.lost(late, "read timeout")
     await submitted(other, generation_id="gen-2", by="task-2", on_ambiguous="resubmit")
-    await other.failed("gen-2", ERROR, account=ACCOUNT)
+    await other.failed("gen-2", ERROR, **OWNER)
     await ledger.accepted(late, "gen-1")
     assert (await kept(other, by="task-3")).generation_id == "gen-1"
 
@@ -157,7 +159,7 @@ async def test_refused_restores_an_ambiguous_row(ledger: Ledger) -> None:
 
 async def test_refused_restores_a_failed_row(ledger: Ledger) -> None:
     await submitted(ledger)
-    await ledger.failed("gen-1", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-1", ERROR, **OWNER)
     again = await claimed(ledger, by="task-2")
     assert (again.attempt, again.previous) == (2, State.FAILED)
     await ledger.refused(again, "429")
@@ -168,7 +170,7 @@ async def test_refused_restores_a_failed_row(ledger: Ledger) -> None:
 
 async def test_refused_restores_a_stale_result(ledger: Ledger, clock: Clock) -> None:
     await submitted(ledger)
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-1", RESULT, **OWNER)
     clock.step(100)
     await ledger.refused(await claimed(ledger, by="task-2", max_age=100), "429")
     row = await kept(ledger, max_age=101)
@@ -197,7 +199,7 @@ async def test_a_refusal_goes_back_past_other_refusals(ledger: Ledger, clock: Cl
 
 async def test_a_failure_is_paid_anew_by_another_task_run_only(ledger: Ledger, clock: Clock) -> None:
     await submitted(ledger, by="task-1")
-    await ledger.failed("gen-1", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-1", ERROR, **OWNER)
     row = await kept(ledger, by="task-1")
     assert (row.state, row.error) == (State.FAILED, ERROR)
     assert (await claimed(ledger, by="task-2")).attempt == 2
@@ -207,7 +209,7 @@ async def test_a_failure_is_not_paid_anew_by_who_waited_for_it(ledger: Ledger, c
     asked_at = clock.now
     await submitted(ledger, by="task-1")
     clock.step(5)
-    await ledger.failed("gen-1", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-1", ERROR, **OWNER)
     clock.step(5)
     assert (await kept(ledger, by="task-2", asked_at=asked_at)).state is State.FAILED
     assert (await claimed(ledger, by="task-2", asked_at=clock.now)).attempt == 2
@@ -218,7 +220,7 @@ async def test_without_a_task_run_a_failure_is_paid_anew(ledger: Ledger) -> None
     first = await ledger.claim(subject(), nobody, deadline=DEADLINE)
     assert isinstance(first, Claimed)
     await ledger.accepted(first, "gen-1")
-    await ledger.failed("gen-1", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-1", ERROR, **OWNER)
     assert isinstance(await ledger.claim(subject(), nobody, deadline=DEADLINE), Claimed)
 
 
@@ -238,3 +240,40 @@ async def test_an_acceptance_outlives_its_claim(ledger: Ledger, make_ledger: Mak
     await elsewhere.accepted(first, "gen-1")
     row = await kept(elsewhere)
     assert (row.generation_id, row.claimant, row.model) == ("gen-1", claimant(), "gpt-5.5")
+
+
+@pytest.mark.parametrize("second", ["failed", "lost", "vanished"])
+async def test_what_was_taken_for_lost_is_collected_before_anything_is_paid_again(ledger: Ledger, second: str) -> None:
+    late = await claimed(ledger)
+    await ledger.lost(late, "reset")
+    again = await claimed(ledger, by="task-2", on_ambiguous="resubmit")
+    if second == "lost":
+        await ledger.lost(again, "reset")
+    else:
+        await ledger.accepted(again, "gen-2")
+    await ledger.accepted(late, "gen-1")
+    if second == "failed":
+        await ledger.failed("gen-2", ERROR, **OWNER)
+    elif second == "vanished":
+        await ledger.vanished("gen-2", **OWNER)
+    row = await kept(ledger, by="task-3", on_ambiguous="resubmit")
+    assert (row.state, row.generation_id) == (State.SUBMITTED, "gen-1")
+    row = await kept(ledger, by="task-4")
+    assert (row.state, row.generation_id) == (State.SUBMITTED, "gen-1")
+
+
+async def test_who_waited_for_what_became_ambiguous_does_not_submit_again(ledger: Ledger, clock: Clock) -> None:
+    asked_at = clock.now
+    clock.step(1)
+    await ledger.lost(await claimed(ledger), "502")
+    waited = await kept(ledger, by="task-2", asked_at=asked_at, on_ambiguous="resubmit")
+    assert waited.state is State.AMBIGUOUS
+    clock.step(1)
+    assert isinstance(await claim(ledger, by="task-3", asked_at=clock.now, on_ambiguous="resubmit"), Claimed)
+
+
+async def test_a_refusal_in_words_that_cannot_be_stored_is_noted_all_the_same(ledger: Ledger) -> None:
+    await ledger.refused(await claimed(ledger), "bad \ud800 \0 word")
+    await ledger.lost(await claimed(ledger, by="task-2"), "bad \ud800 \0 word")
+    row = await kept(ledger)
+    assert (row.state, row.reason) == (State.AMBIGUOUS, "bad ?  word")

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_HOME, temporary_settings
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Ledger, State
 from prefect_foxapi.ledger.__main__ import main
-from tests.ledger.world import ACCOUNT, ERROR, RESULT, claimed, row_of, sqlite_url, submitted
+from tests.ledger.world import ACCOUNT, ERROR, OWNER, RESULT, claimed, row_of, sqlite_url, submitted
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def url(tmp_path: Path) -> str:
         await submitted(ledger, "aaa-submitted", "gen-1")
         await ledger.lost(await claimed(ledger, "aab-ambiguous"), "read timeout")
         await submitted(ledger, "abc-completed", "gen-2")
-        await ledger.completed("gen-2", RESULT, account=ACCOUNT, credits=1234.5, tokens=(10, 20))
+        await ledger.completed("gen-2", RESULT, **OWNER, credits=1234.5, tokens=(10, 20))
         await submitted(ledger, "abd-failed", "gen-3")
-        await ledger.failed("gen-3", ERROR, account=ACCOUNT)
+        await ledger.failed("gen-3", ERROR, **OWNER)
         await ledger.aclose()
 
     asyncio.run(fill())
@@ -132,7 +132,7 @@ def test_nothing_is_made_where_there_is_no_ledger(tmp_path: Path, capsys: pytest
 def test_what_is_damaged_is_an_error_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.db").write_text("no database" * 1000)
     assert main(["--url", f"sqlite:///{tmp_path}/x.db", "usage"]) == 1
-    assert "move it away" in "".join(capsys.readouterr().err.split("\n"))
+    assert "move it away" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["settle", "key", "nonsense"], ["show"]])
@@ -193,7 +193,7 @@ def test_usage_does_not_call_free_what_it_does_not_know(tmp_path: Path, capsys: 
     async def fill() -> None:
         ledger = Ledger(url)
         await submitted(ledger)
-        await ledger.completed("gen-1", RESULT, account=ACCOUNT, tokens=(10, 20))
+        await ledger.completed("gen-1", RESULT, **OWNER, tokens=(10, 20))
         await ledger.aclose()
 
     asyncio.run(fill())

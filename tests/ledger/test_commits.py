@@ -13,8 +13,8 @@ from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimed, Ledger, Row, State
 from prefect_foxapi.ledger.failures import is_about_data
 from tests.ledger.world import (
-    ACCOUNT,
     DEADLINE,
+    OWNER,
     RESULT,
     Clock,
     MakeLedger,
@@ -41,7 +41,7 @@ async def test_what_waits_at_the_same_time_shares_transactions(url: str, make_le
 
     async def whole(n: int) -> None:
         await ledger.accepted(await claimed(ledger, f"key-{n}", deadline=DEADLINE), f"gen-{n}")
-        assert await ledger.completed(f"gen-{n}", RESULT, account=ACCOUNT)
+        assert await ledger.completed(f"gen-{n}", RESULT, **OWNER)
 
     await asyncio.gather(*(whole(n) for n in range(500)))
     rows = await ledger.find(f"key-{n}" for n in range(500))

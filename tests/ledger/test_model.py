@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from prefect_foxapi.errors import InvalidRequest, LedgerError
 from prefect_foxapi.ledger import Claimed, Ledger, Row, State
-from tests.ledger.world import ACCOUNT, DEADLINE, RESULT, Clock, claim, claimant, sqlite_url, subject
+from tests.ledger.world import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
 
 T = TypeVar("T")
 
@@ -245,23 +245,23 @@ class LedgerMachine(RuleBasedStateMachine):
             expires_at = self.expiries.setdefault(
                 generation_id, None if lives is None else self.clocks[client].now + lives
             )
-            assert self.run(ledger.completed(generation_id, RESULT, account=ACCOUNT, expires_at=expires_at))
+            assert self.run(ledger.completed(generation_id, RESULT, **OWNER, expires_at=expires_at))
             # Results expire, and are paid for again then.
             self.excuses[attempt.key] += 1
         elif ends is State.FAILED:
-            assert self.run(ledger.failed(generation_id, {"message": "no"}, account=ACCOUNT))
+            assert self.run(ledger.failed(generation_id, {"message": "no"}, **OWNER))
             self.excuses[attempt.key] += 1
             for having in (self.unexcused[attempt.key], *(other.instead_of for other in self.attempts)):
                 having.discard(attempt)
         else:
-            self.run(ledger.vanished(generation_id, account=ACCOUNT))
+            self.run(ledger.vanished(generation_id, **OWNER))
 
     @precondition(lambda self: self._collectable())
     @rule(client=_CLIENTS, pick=_PICK)
     def hears_a_404_that_is_wrong(self, client: int, pick: int) -> None:
         """It is no reason to pay for anything."""
         attempt = _choose(self._collectable(), pick)
-        self.run(self.ledgers[client].vanished(str(attempt.generation_id), account=ACCOUNT))
+        self.run(self.ledgers[client].vanished(str(attempt.generation_id), **OWNER))
 
     @precondition(lambda self: State.COMPLETED in self.outcomes.values())
     @rule(client=_CLIENTS, short=_KEYS, pick=_PICK)

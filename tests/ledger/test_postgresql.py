@@ -13,7 +13,7 @@ import pytest
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimed, State
 from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import ACCOUNT, RESULT, MakeLedger, claim, claimed, kept, row_of
+from tests.ledger.world import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ async def test_a_commit_of_which_nobody_hears_is_found_again(
     proxy.cuts = 1
     await ledger.accepted(mine, "gen-1")
     proxy.cuts = 1
-    assert await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    assert await ledger.completed("gen-1", RESULT, **OWNER)
     assert proxy.cuts == 0
     row = await kept(ledger)
     assert (row.state, row.token, row.attempt) == (State.COMPLETED, mine.token, 1)

@@ -13,7 +13,7 @@ from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Ledger, State
 from prefect_foxapi.ledger.schema import VERSION
 from tests.ledger.children import Child, claim_at_once
-from tests.ledger.world import ACCOUNT, BASE_URL, RESULT, MakeLedger, claim, kept, row_of
+from tests.ledger.world import ACCOUNT, BASE_URL, OWNER, RESULT, MakeLedger, claim, kept, row_of
 
 # As version 1 made it, word for word: a generation had no kind then.
 _VERSION_1 = (
@@ -69,7 +69,7 @@ async def test_version_1_is_migrated_with_what_it_holds(url: str, make_ledger: M
     ledger = make_ledger(url)
     row = await kept(ledger)
     assert (row.state, row.generation_id, row.kind, row.credits) == (State.SUBMITTED, "gen-1", "llm", 3.0)
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-1", RESULT, **OWNER)
     assert (await kept(make_ledger(url))).result == RESULT
 
 

@@ -13,6 +13,7 @@ from tests.ledger.world import (
     BASE_URL,
     DEADLINE,
     ERROR,
+    OWNER,
     RESULT,
     Clock,
     MakeLedger,
@@ -60,7 +61,7 @@ async def test_a_late_arrival_ends_the_permission(ledger: Ledger) -> None:
     await ledger.settle("key", "allow_resubmit")
     await ledger.accepted(late, "gen-1")
     assert (await kept(ledger)).state is State.SUBMITTED
-    await ledger.vanished("gen-1", account=ACCOUNT)
+    await ledger.vanished("gen-1", **OWNER)
     assert (await kept(ledger)).state is State.AMBIGUOUS, "the permission was for another kind of ambiguous"
     await ledger.settle("key", "allow_resubmit")
     assert (await claimed(ledger)).attempt == 2
@@ -103,7 +104,7 @@ async def test_an_answer_after_all_makes_forgetting_needless(ledger: Ledger) -> 
 async def test_the_result_of_a_forgotten_generation_is_recorded_and_no_more(ledger: Ledger) -> None:
     await submitted(ledger)
     await ledger.settle("key", "forget")
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-1", RESULT, **OWNER)
     assert await row_of(ledger) is None
     found = await ledger.find_generation("gen-1")
     assert found is not None
@@ -114,7 +115,7 @@ async def test_forget_takes_what_was_superseded_as_well(ledger: Ledger) -> None:
     late = await claimed(ledger)
     await ledger.lost(late, "reset")
     await submitted(ledger, generation_id="gen-2", on_ambiguous="resubmit")
-    await ledger.completed("gen-2", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-2", RESULT, **OWNER)
     await ledger.accepted(late, "gen-1")
     assert [row.generation_id for row in await ledger.unsettled()] == ["gen-1"]
     await ledger.settle("key", "forget")
@@ -133,7 +134,7 @@ async def test_actions_that_do_not_fit_say_what_does(ledger: Ledger) -> None:
     with pytest.raises(InvalidRequest, match="collect generation gen-1") as caught:
         await ledger.settle("key", "allow_resubmit")
     assert (caught.value.key, caught.value.generation_id) == ("key", "gen-1")
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-1", RESULT, **OWNER)
     for action in ("forget", "allow_resubmit"):
         with pytest.raises(InvalidRequest, match="nothing is to be settled"):
             await ledger.settle("key", action)
@@ -149,9 +150,9 @@ async def test_unsettled_lists_what_is_open(ledger: Ledger, clock: Clock) -> Non
     await ledger.lost(await claimed(ledger, "ambiguous"), "reset")
     await claimed(ledger, "live")
     await submitted(ledger, "completed", "gen-2")
-    await ledger.completed("gen-2", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-2", RESULT, **OWNER)
     await submitted(ledger, "failed", "gen-3")
-    await ledger.failed("gen-3", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-3", ERROR, **OWNER)
     await ledger.refused(await claimed(ledger, "refused"), "429")
     await ledger.claim(subject("foreign", account="account-2"), claimant(), deadline=-1)
     keys = {row.key for row in await ledger.unsettled()}
@@ -162,11 +163,11 @@ async def test_unsettled_lists_what_is_open(ledger: Ledger, clock: Clock) -> Non
 async def test_usage_by_day_model_and_flow(ledger: Ledger, clock: Clock) -> None:
     clock.now = 1_800_000_000 // DAY * DAY
     await submitted(ledger, "1", "gen-1")
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT, credits=2, tokens=(10, 20))
+    await ledger.completed("gen-1", RESULT, **OWNER, credits=2, tokens=(10, 20))
     await submitted(ledger, "2", "gen-2")
-    await ledger.completed("gen-2", RESULT, account=ACCOUNT, credits=0.5, tokens=(1, 2))
+    await ledger.completed("gen-2", RESULT, **OWNER, credits=0.5, tokens=(1, 2))
     await submitted(ledger, "3", "gen-3")
-    await ledger.failed("gen-3", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-3", ERROR, **OWNER)
     await ledger.lost(await claimed(ledger, "4"), "reset")
     await ledger.refused(await claimed(ledger, "5"), "402")
     clock.step(DAY)
@@ -185,9 +186,9 @@ async def test_usage_by_day_model_and_flow(ledger: Ledger, clock: Clock) -> None
 async def test_what_is_finished_goes_after_the_retention(url: str, make_ledger: MakeLedger, clock: Clock) -> None:
     ledger = make_ledger(url, retention=30 * DAY)
     await submitted(ledger, "completed", "gen-1")
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-1", RESULT, **OWNER)
     await submitted(ledger, "failed", "gen-2")
-    await ledger.failed("gen-2", ERROR, account=ACCOUNT)
+    await ledger.failed("gen-2", ERROR, **OWNER)
     await ledger.refused(await claimed(ledger, "refused"), "429")
     await submitted(ledger, "submitted", "gen-3")
     await ledger.lost(await claimed(ledger, "ambiguous"), "reset")
@@ -198,7 +199,7 @@ async def test_what_is_finished_goes_after_the_retention(url: str, make_ledger: 
     clock.step(30 * DAY)
     assert await ledger.prune() == 0, "not a second too early"
     await submitted(ledger, "young", "gen-5")
-    await ledger.completed("gen-5", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-5", RESULT, **OWNER)
     clock.step(6 * 3600)
     # By itself, since some hours have passed.
     await claim(ledger, "anything")
@@ -219,7 +220,7 @@ async def test_what_is_finished_goes_after_the_retention(url: str, make_ledger: 
 
 async def test_what_a_refusal_would_give_back_stays(ledger: Ledger, clock: Clock) -> None:
     await submitted(ledger)
-    await ledger.completed("gen-1", RESULT, account=ACCOUNT)
+    await ledger.completed("gen-1", RESULT, **OWNER)
     clock.step(DAY)
     again = await claimed(ledger, by="task-2", max_age=1)
     clock.step(DAY)

@@ -18,6 +18,7 @@ from tests.ledger.world import (
     ACCOUNT,
     BASE_URL,
     DEADLINE,
+    OWNER,
     Clock,
     MakeLedger,
     claim,
@@ -94,7 +95,7 @@ async def test_a_crash_between_recording_and_deleting_changes_nothing(
     await _spilled(ledger, await claimed(ledger), "gen-1", spill.with_name("ledger.db"))
     shutil.copytree(spill, tmp_path / "copy")
     assert (await kept(other)).generation_id == "gen-1"
-    await other.failed("gen-1", {"message": "no"}, account=ACCOUNT)
+    await other.failed("gen-1", {"message": "no"}, **OWNER)
     shutil.copytree(tmp_path / "copy", spill, dirs_exist_ok=True)
     assert (await kept(other)).state is State.FAILED, "not submitted once more"
     assert list(spill.iterdir()) == []

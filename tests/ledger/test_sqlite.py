@@ -13,7 +13,7 @@ import pytest
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimed, Ledger, State
 from tests.ledger.children import Child, hold_lock, run, run_into_full_disk
-from tests.ledger.world import MakeLedger, claim, claimed, kept, row_of, sqlite_url, submitted
+from tests.ledger.world import BASE_URL, MakeLedger, claim, claimed, kept, row_of, sqlite_url, submitted
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ async def test_results_are_in_no_error(ledger: Ledger, path: Path) -> None:
         connection.execute("CREATE TRIGGER no BEFORE UPDATE ON foxapi_submissions BEGIN SELECT RAISE(ABORT, 'no'); END")
     connection.close()
     with pytest.raises(LedgerError) as caught:
-        await ledger.completed("gen-1", secret, account="account-1")
+        await ledger.completed("gen-1", secret, account="account-1", base_url=BASE_URL)
     error: BaseException | None = caught.value
     texts = []
     while error is not None:

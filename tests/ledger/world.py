@@ -12,6 +12,7 @@ MakeLedger = Callable[..., Ledger]
 
 ACCOUNT = "account-1"
 BASE_URL = "https://api.foxapi.cc"
+OWNER = {"account": ACCOUNT, "base_url": BASE_URL}
 DEADLINE = 60.0
 RESULT: dict[str, Any] = {"choices": [{"message": {"role": "assistant", "content": "1, 2, 3 — é \u0000"}}]}
 ERROR = {"code": "upstream", "message": "it broke", "type": "task_error"}
