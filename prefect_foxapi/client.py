@@ -216,9 +216,7 @@ class FoxAPIClient:
         if journal:
             await journal.sending()
         try:
-            snapshot = _read_as(
-                GenerationSnapshot, await self._sender.send("POST", path, json=body, paid=True), paid=True
-            )
+            snapshot = _accepted(await self._sender.send("POST", path, json=body, paid=True))
         except BaseException as error:
             if journal:
                 await (journal.lost if responses.is_ambiguous(error) else journal.refused)(error)
@@ -348,6 +346,19 @@ def _path_safe(generation_id: str) -> str:
         return checked_generation_id(generation_id)
     except ValueError as error:
         raise InvalidRequest(f"generation_id: {error}", field="generation_id") from None
+
+
+def _accepted(data: Any) -> GenerationSnapshot:
+    """Whatever else of the answer is odd, the id is what was paid for; the first poll tells the rest."""
+    given = cast("dict[str, Any]", data).get("id") if isinstance(data, dict) else None
+    try:
+        least = GenerationSnapshot.model_validate({"id": given, "status": "pending"})
+    except ValidationError:
+        return _read_as(GenerationSnapshot, data, paid=True)
+    try:
+        return GenerationSnapshot.model_validate(data)
+    except ValidationError:
+        return least
 
 
 def _read_as(kind: type[M], data: Any, *, paid: bool = False, generation_id: str | None = None) -> M:

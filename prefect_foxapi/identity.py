@@ -22,6 +22,7 @@ from prefect_foxapi.messages import GenerationRequest
 from prefect_foxapi.output import output_schema
 
 KEY_VERSION = 1
+_RECORDS = "foxapi-"
 
 # Every field and argument is named in one of these; a test fails when one is added and nobody decided.
 IN_THE_KEY = frozenset(
@@ -197,8 +198,18 @@ class GenerationCachePolicy(CachePolicy):
             )
         except FoxAPIError:
             return None
-        # The stored result is an instance of this very class, wherever another of the same schema may live.
-        return f"foxapi-{key}" if output_type is None else f"foxapi-{salted_key(key, _named(output_type))}"
+        return record_key(key, output_type)
+
+
+def record_key(key: str, output_type: Any) -> str:
+    """The key under which Prefect stores the result of a generation."""
+    # The stored result is an instance of this very class, wherever another of the same schema may live.
+    return f"{_RECORDS}{key if output_type is None else salted_key(key, _named(output_type))}"
+
+
+def is_record_of_another(record: str | None, key: str, output_type: Any) -> bool:
+    """Whether a record of Prefect's is one of this policy, but for another generation."""
+    return record is not None and record.startswith(_RECORDS) and record != record_key(key, output_type)
 
 
 @dataclass

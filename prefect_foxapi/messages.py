@@ -294,7 +294,8 @@ def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
 def _plain(name: str, value: Any) -> Any:
     """Refuse a parameter that JSON cannot say, before it is anywhere near the wire."""
     try:
-        json.dumps(value, allow_nan=False)
+        # As it is sent: a lone surrogate cannot be encoded.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"{name}: cannot be sent as JSON ({error}); give plain data", field=name) from None
     return value

@@ -20,6 +20,8 @@ T = TypeVar("T", default=Any)
 Origin = Literal["billed", "replayed", "joined", "resumed"]
 """How a generation was come by: paid for now; found complete; found in flight; found left by a run that ended."""
 
+# What is larger is no amount, and may not fit into a float.
+_MOST_CREDITS = 1e15
 _GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
 
@@ -216,7 +218,7 @@ class GenerationSnapshot(Wire):
         """Credits that this generation took, or that FoxAPI set aside for it, where it says so (contract §2)."""
         for name in ("credits_used", "credits", "credits_reserved"):
             value = (self.usage or {}).get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_CREDITS:
                 return float(value)
         return None
 

@@ -7,6 +7,7 @@ that crashed and runs again finds what the same call paid for.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ class _Calls:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, dict[str, int]] = OrderedDict()
 
+    def renew(self) -> None:
+        self._lock = threading.Lock()
+
     def number(self, what: str, task_run: str) -> int:
         with self._lock:
             runs = self._known.setdefault(what, {})
@@ -97,3 +101,6 @@ class _Calls:
 
 
 _calls = _Calls()
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent's may have held the lock.
+    os.register_at_fork(after_in_child=_calls.renew)

@@ -110,7 +110,7 @@ def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id
         return ServiceUnavailable(said, **data)
     if status == 429:
         return RateLimited(said, retry_after=retry_after_seconds(response.headers.get("retry-after")), **data)
-    if status < 400 or (status == 403 and not details):
+    if status < 400 or (status in (403, 404) and not details):
         return UnreadableResponse(f"{said}; this is not FoxAPI itself", excerpt=_excerpt(body), **data)
     if status == 403 and "/files/" in response.request.url.path:
         return InvalidRequest(f"{said}; free some storage, or upload with auto_cleanup=True", **data)

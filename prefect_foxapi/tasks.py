@@ -14,7 +14,14 @@ from typing_extensions import TypeVar
 from prefect_foxapi.collecting import Wanted
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.errors import InvalidRequest, OutputInvalid
-from prefect_foxapi.identity import GenerationCachePolicy, SubmissionPolicy, build_request, digests_of, generation_key
+from prefect_foxapi.identity import (
+    GenerationCachePolicy,
+    SubmissionPolicy,
+    build_request,
+    digests_of,
+    generation_key,
+    is_record_of_another,
+)
 from prefect_foxapi.messages import Prompt
 from prefect_foxapi.models import ChatCompletionChunk, Generation, SubmittedGeneration
 from prefect_foxapi.observability import LineLog, current_claimant, log_generation
@@ -89,6 +96,9 @@ async def _generate(
     )
     waiting = {"timeout": _checked_timeout(timeout), "poll": poll or PollPolicy(), "on_delta": on_delta}
     generation = await service().generate(replace(ask, **waiting))
+    if (transaction := get_transaction()) and is_record_of_another(transaction.key, ask.key, output_type):
+        # A file was changed between the look for a cached result and the request.
+        transaction.write_on_commit = False
     return _finished(generation, output_type)
 
 
@@ -155,6 +165,8 @@ async def _submit_generation(
     **openai_parameters: Any,
 ) -> SubmittedGeneration:
     """Submit a generation and do not wait for it. An equal request that was paid for already is not paid for again.
+
+    With `refresh_cache` it pays anew, for whoever waits for what this returns; `generate` goes on giving out what it had.
 
     Args:
         prompt, model, credentials, output_type, sample, stream, on_ambiguous, **openai_parameters: As for `generate`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_foxapi.collecting import Wanted
 from prefect_foxapi.credentials import FoxAPICredentials
@@ -12,6 +12,9 @@ from prefect_foxapi.models import Credits, Generation, Model, UnsettledGeneratio
 from prefect_foxapi.pairs import task_pair
 from prefect_foxapi.service import service
 from prefect_foxapi.tasks import Credentials
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Row
 
 
 async def _upload_file(
@@ -82,8 +85,11 @@ async def _settle(
     """
     block = await FoxAPICredentials.aresolve(credentials)
     ledger = service().ledger()
-    # By key: one that was submitted again can have several attempts that are unsettled. The latest comes last.
-    matches = {row.key: row for row in await ledger.unsettled(block.account_name) if row.key.startswith(key)}
+    matches: dict[str, Row] = {}
+    for row in await ledger.unsettled(block.account_name):
+        # One that was submitted again can have several attempts: the latest of those that can be collected.
+        if row.key.startswith(key) and (row.generation_id or row.key not in matches):
+            matches[row.key] = row
     if len(matches) != 1:
         found = "no unsettled generation has" if not matches else f"{len(matches)} unsettled generations have"
         raise InvalidRequest(f"key: {found} a key that begins with {key!r}; list_unsettled() lists them", field="key")

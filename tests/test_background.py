@@ -159,6 +159,20 @@ async def test_caller_that_is_cancelled_again_and_again_waits_for_the_end(loop: 
     assert slow.ended
 
 
+async def test_caller_whose_loop_is_closed_is_cancelled(loop: BackgroundLoop) -> None:
+    slow = Slow()
+    caller = asyncio.ensure_future(loop.acall(slow()))
+    while not slow.begun.is_set():
+        await asyncio.sleep(0.001)
+    # In another thread, as it is when the process ends; the caller hears of it when all is closed.
+    closing = threading.Thread(target=loop.close)
+    closing.start()
+    closing.join()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert slow.ended
+
+
 async def test_time_limit_of_anyio_waits_for_the_end(loop: BackgroundLoop) -> None:
     slow = Slow()
     with anyio.move_on_after(0.05) as scope:

@@ -123,7 +123,7 @@ def assert_tells_all(error: FoxAPIError, row: Row) -> None:
     assert API_KEY not in f"{error!r} {vars(error)}"
 
 
-@pytest.mark.parametrize("status", [403, 500, 502, 503])
+@pytest.mark.parametrize("status", [403, 404, 500, 502, 503])
 @pytest.mark.parametrize("paid", [True, False])
 async def test_error_page_of_the_cdn(make_client: MakeClient, status: int, paid: bool) -> None:
     page = "<!DOCTYPE html><title>Just a moment…</title>error code: 1010" + "." * 500
@@ -131,7 +131,7 @@ async def test_error_page_of_the_cdn(make_client: MakeClient, status: int, paid:
         client = make_client(server.url, retry=POLICY)
         with pytest.raises(FoxAPIError) as caught:
             await (client.submit(BODY) if paid else client.get(GENERATION_ID))
-    refused = status == 403
+    refused = status in (403, 404)
     expected = UnreadableResponse if refused else AmbiguousSubmission if paid else ServiceUnavailable
     assert type(caught.value) is expected
     assert caught.value.status == status
@@ -151,6 +151,28 @@ async def test_success_that_is_not_what_was_asked_for(make_client: MakeClient, p
     assert type(caught.value) is (AmbiguousSubmission if paid else UnreadableResponse)
     assert caught.value.status == 200
     assert len(server.requests) == (1 if paid else ATTEMPTS)
+
+
+ODD: list[dict[str, Any]] = [
+    {"stream": {}},
+    {"stream": {"url": None}},
+    {"type": None},
+    {"created": 1776874482.5},
+    {"usage": []},
+    {"usage": {"credits_reserved": 10**400}},
+    {"status": None},
+    {"results": "later"},
+    {"progress": "a little"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+async def test_the_id_that_was_paid_for_is_kept_however_odd_the_answer_is(
+    make_client: MakeClient, odd: dict[str, Any]
+) -> None:
+    async with RawServer([answer({**generation(), **odd})]) as server:
+        snapshot = await make_client(server.url).submit(BODY)
+    assert (snapshot.id, snapshot.status, snapshot.credits) == (GENERATION_ID, "pending", None)
 
 
 async def test_refusal_whose_body_breaks_off_is_still_a_refusal(make_client: MakeClient) -> None:

@@ -31,6 +31,8 @@ from prefect_foxapi.identity import (
     canonical_json,
     digests_of,
     generation_key,
+    is_record_of_another,
+    record_key,
     salted_key,
 )
 from prefect_foxapi.messages import GenerationRequest, assistant, system, user
@@ -508,3 +510,13 @@ async def test_key_of_a_known_file_does_not_hold_up_the_event_loop(tmp_path: Pat
     known = clock()
     generation_key(request, account=ACCOUNT, base_url=BASE_URL)
     assert clock() - known < (known - started) / 4
+
+
+def test_a_record_for_another_generation_is_told_from_this_ones() -> None:
+    """As where a file was changed after Prefect had looked for a cached result."""
+    key, other = "ab" * 32, "cd" * 32
+    for output_type in (None, int, list[int]):
+        assert not is_record_of_another(record_key(key, output_type), key, output_type)
+        assert is_record_of_another(record_key(other, output_type), key, output_type)
+    for of_the_users_own in (None, "mine", key):
+        assert not is_record_of_another(of_the_users_own, key, None)

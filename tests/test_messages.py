@@ -276,6 +276,8 @@ WRONG: list[tuple[Any, dict[str, Any], str | None, str]] = [
     ("hi", {"metadata": {"when": Unsendable.A}}, "metadata", "plain data"),
     ("hi", {"tools": [b"bytes"]}, "tools", "plain data"),
     ("hi", {"user": {1, 2}}, "user", "plain data"),
+    ("hi", {"user": "a lone \ud800"}, "user", "plain data"),
+    ("hi", {"metadata": {"deep": ["\udfff"]}}, "metadata", "plain data"),
 ]
 
 

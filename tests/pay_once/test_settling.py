@@ -43,3 +43,26 @@ async def test_two_attempts_of_one_key_are_collected_one_after_the_other(
         return len(await alist_unsettled(credentials=credentials))
 
     assert await look() == 0
+
+
+async def test_what_can_be_collected_is_found_beside_what_nobody_knows(
+    emulator: Emulator, credentials: FoxAPICredentials, home: Path
+) -> None:
+    key = "cd" * 32
+    subject = Subject(key=key, account=credentials.account_name, base_url=emulator.url, model=MODEL)
+    ledger = Ledger(f"sqlite:///{home / 'foxapi' / 'ledger.db'}")
+    first, second = [await ledger.claim(subject, Claimant.here(), deadline=0, on_ambiguous="resubmit") for _ in "ab"]
+    assert isinstance(first, Claimed)
+    assert isinstance(second, Claimed)
+    async with credentials.get_client() as client:
+        paid = await client.submit({"model": MODEL, "messages": [{"role": "user", "content": "the first"}]})
+    await ledger.lost(second, "reset")
+    await ledger.accepted(first, paid.id)
+    await ledger.aclose()
+
+    @flow
+    async def mend() -> str | None:
+        generation = await asettle(key[:8], "collect", credentials=credentials)
+        return generation and generation.generation_id
+
+    assert await mend() == paid.id
