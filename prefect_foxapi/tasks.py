@@ -166,7 +166,7 @@ async def _submit_generation(
 ) -> SubmittedGeneration:
     """Submit a generation and do not wait for it. An equal request that was paid for already is not paid for again.
 
-    With `refresh_cache` it pays anew, for whoever waits for what this returns; `generate` goes on giving out what it had.
+    With `refresh_cache` it pays anew, for whoever waits for it; `generate` goes on giving out what it had.
 
     Args:
         prompt, model, credentials, output_type, sample, stream, on_ambiguous, **openai_parameters: As for `generate`.
