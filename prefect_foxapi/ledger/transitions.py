@@ -18,6 +18,7 @@ says whether it already happened.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,16 +31,16 @@ __all__ = ["Accept", "CatchUp", "Claim", "Lose", "Operation", "Refuse", "Settle"
 _NO_ANSWER = "no answer was recorded by the deadline"
 
 
-class Operation:
+class Operation(ABC):
     """Something that happens."""
 
+    @abstractmethod
     def want(self, wanted: Wanted) -> None:
         """Say what `apply` will look at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, picture: Picture) -> Any:
         """Move the picture, and return what the caller gets."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)
