@@ -120,8 +120,9 @@ class Publish(Operation):
                 return True
             if found.state not in (State.COMPLETED, State.FAILED):
                 return False
-            finished_at = picture.now if self.finished_at is None else self.finished_at
-            if found.fresh(picture.now) and (found.finished_at or 0) > finished_at:
+            # What has only just finished is the newest, whatever another machine's clock says.
+            replayed = self.finished_at is not None and found.fresh(picture.now)
+            if replayed and (found.finished_at or 0) > (self.finished_at or 0):
                 return False
         row = new_submission(
             self.subject,
