@@ -217,8 +217,10 @@ class LedgerMachine(RuleBasedStateMachine):
             self._use_it_otherwise()
         else:
             self.run(accepted)
-        attempt.known = True
-        self.permitted.discard(attempt.claimed.token)
+        if not attempt.known:
+            # The same news again changes nothing, not even after a 404 and a permission since.
+            attempt.known = True
+            self.permitted.discard(attempt.claimed.token)
 
     # Outcomes
 
