@@ -25,6 +25,7 @@ _KILL_WITHIN = 1.6
 _SPREAD = 1.2
 _DELAY = 0.2
 _NO_MORE_AFTER = 0.5
+_UNTIL_THE_FIRST = 30.0
 _MOST_RUNS = 40
 _NO_ANSWER = "no answer was recorded by the deadline"
 
@@ -161,6 +162,7 @@ class _Flow:
         spread = self._random.choice([_SPREAD / 6, _SPREAD])
         self._delays = [self._random.uniform(0, spread) for _ in self._prompts]
         self._streamed = [prompt for prompt in self._prompts if self._random.random() < 0.2]
+        self._patience = _NO_MORE_AFTER
         self._in_flight: set[str] = set()
         self._ambiguous: set[str] = set()
         self._delivered: dict[str, str] = {}
@@ -214,12 +216,15 @@ class _Flow:
 
     def _wait_for_submissions(self, more: int) -> None:
         """Wait until so many were made, or none is made any more."""
-        seen = self._submissions()
-        wanted, give_up = seen + more, time.monotonic() + _NO_MORE_AFTER
-        while seen < wanted and time.monotonic() < give_up:
+        seen, since = self._submissions(), time.monotonic()
+        wanted, patience = seen + more, self._patience if seen else _UNTIL_THE_FIRST
+        while seen < wanted and (waited := time.monotonic() - since) < patience:
             time.sleep(0.002)
             if (now := self._submissions()) != seen:
-                seen, give_up = now, time.monotonic() + _NO_MORE_AFTER
+                if seen == 0:
+                    # Where it takes long until the first one, it is the machine that is slow.
+                    patience = self._patience = max(_NO_MORE_AFTER, 3 * waited)
+                seen, since = now, time.monotonic()
 
     def _submissions(self) -> int:
         return self._emulator.counts().get(("POST", "submit"), 0)
