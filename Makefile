@@ -18,8 +18,9 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)  ## describe the sample media and write a typed brief (emulator, or FoxAPI with FOXAPI_API_KEY)
-	@# Prefect reports its use to its makers, and complains where it cannot.
-	PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/python flows/media_brief.py
+	@# Prefect reports its use to its makers, and complains where it cannot; and its server starts slowly the first time.
+	PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=180 \
+	$(BIN)/python flows/media_brief.py
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

@@ -21,6 +21,7 @@ def run_demo(home: Path, folder: Path, port: int) -> str:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("FOXAPI_", "PREFECT_"))}
     environment |= {"PREFECT_HOME": str(home), "FOXAPI_EMULATOR_PORT": str(port)}
     environment["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "90"
     done = subprocess.run(
         [sys.executable, ROOT / "flows" / "media_brief.py"],
         cwd=folder,
