@@ -21,7 +21,7 @@ from prefect_foxapi.streaming import DEFAULT_SILENCE, StreamSource, read_stream
 
 OnDelta = Callable[[ChatCompletionChunk], None]
 
-# A generation that was accepted a moment ago may not be known everywhere yet.
+# A generation that was accepted a moment ago, or whose stream has just ended, may not be known everywhere yet.
 _UNKNOWN_FOR = 10.0
 
 
@@ -67,6 +67,7 @@ class Wait:
         self._readings: list[Reading] = []
         self._completed_at: float | None = None
         self._asked = False
+        self._announced_at = None if self.age is None else -self.age
 
     @property
     def elapsed(self) -> float:
@@ -111,7 +112,7 @@ class Wait:
             try:
                 snapshot = await self.source.get(self.generation_id)
             except NotFound:
-                if self.age is None or self.age + self.elapsed > _UNKNOWN_FOR:
+                if self._announced_at is None or self.elapsed - self._announced_at > _UNKNOWN_FOR:
                     raise
                 continue
             except FoxAPIError as error:
@@ -171,6 +172,7 @@ class Wait:
     def _note_end(self) -> None:
         """The stream is over, so the result is there, or a moment away: ask at once, and then often."""
         self.seen, self.age, self._completed_at = None, None, self.elapsed
+        self._announced_at = self.elapsed
 
     def _note(self, snapshot: GenerationSnapshot) -> None:
         if self.seen is None or self.seen.status != snapshot.status:
