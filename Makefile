@@ -23,7 +23,8 @@ demo: $(READY)  ## describe the sample media and write a typed brief (emulator, 
 	$(BIN)/python flows/media_brief.py
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+	@# A file stays in one process, and each process has its own servers, so that more than a few are no gain.
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 check: $(READY)  ## lint, types and layout rules
 	$(BIN)/ruff format --check .
