@@ -55,14 +55,23 @@ class _Job(Generic[T]):
             self.finished.set_result(task.result())
 
     def give_up(self) -> None:
-        if not self.finished.done():
-            self._coroutine.close()
+        with suppress(concurrent.futures.InvalidStateError):
             self.finished.set_exception(asyncio.CancelledError())
+            self._coroutine.close()
 
     def cancel(self) -> None:
-        # On a loop that was closed meanwhile there is nothing left to cancel.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self.task and self.task.cancel())
+        try:
+            self._loop.call_soon_threadsafe(self._cancel)
+        except RuntimeError:
+            # On a loop that was closed meanwhile there is nothing left to cancel.
+            self.give_up()
+
+    def _cancel(self) -> None:
+        # The loop takes things in the order in which they are handed over: without a task, the coroutine never was.
+        if self.task is None:
+            self.give_up()
+        else:
+            self.task.cancel()
 
 
 class BackgroundLoop:
@@ -106,8 +115,9 @@ class BackgroundLoop:
                 "a synchronous task was called where the background loop runs, in `on_delta` for instance: "
                 "hand over to another thread"
             )
-        job = self._job(coroutine)
+        job = _Job(self.loop, coroutine)
         try:
+            self._start(job)
             _wait(job.finished)
         except BaseException:
             job.cancel()
@@ -117,7 +127,8 @@ class BackgroundLoop:
 
     async def acall(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine here, in the caller's context, and wait for it in another event loop, with the same care."""
-        job = self._job(coroutine)
+        job = _Job(self.loop, coroutine)
+        self._start(job)
         finished = asyncio.wrap_future(job.finished)
         try:
             return await asyncio.shield(finished)
@@ -132,12 +143,10 @@ class BackgroundLoop:
                 finished.exception()
             raise
 
-    def _job(self, coroutine: Coroutine[Any, Any, T]) -> _Job[T]:
-        job = _Job(self.loop, coroutine)
+    def _start(self, job: _Job[Any]) -> None:
         self._jobs.add(job)
         job.finished.add_done_callback(lambda _: self._jobs.discard(job))
         job.start()
-        return job
 
     def close(self) -> None:
         """Cancel what still runs, close what was opened, and end the loop."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -217,6 +217,25 @@ def test_interrupted_thread_waits_for_the_end(loop: BackgroundLoop) -> None:
     thread.join(5)
     assert raised == [KeyboardInterrupt]
     assert slow.ended
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_thread_interrupted_while_it_hands_over_leaves_nothing_running(
+    loop: BackgroundLoop, monkeypatch: pytest.MonkeyPatch, handed_over: bool
+) -> None:
+    slow, hand_over = Slow(), loop.loop.call_soon_threadsafe
+
+    def interrupted(callback: Callable[[], object]) -> None:
+        monkeypatch.undo()
+        if handed_over:
+            hand_over(callback)
+            assert slow.begun.wait(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.call(slow())
+    assert slow.begun.is_set() == slow.ended == handed_over
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
