@@ -24,7 +24,7 @@ demo: $(READY)  ## describe the sample media and write a typed brief (emulator, 
 
 test: $(READY)  ## run the tests
 	@# A file stays in one process, and each process has its own servers, so that more than a few are no gain.
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: $(READY)  ## lint, types and layout rules
 	$(BIN)/ruff format --check .

@@ -17,6 +17,11 @@ API_KEY = "sk-test-0123456789abcdef"
 MakeClient = Callable[..., FoxAPIClient]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first: at the end, the other processes would wait for it."""
+    items.sort(key=lambda item: max((mark.args[0] for mark in item.iter_markers("timeout")), default=0), reverse=True)
+
+
 @pytest.fixture
 def running_clock() -> RunningClock:
     return RunningClock()
