@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
-from prefect.settings import PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr
 
@@ -133,7 +133,7 @@ def test_register_by_hand(tmp_path: Path) -> None:
         [sys.executable, "-m", "prefect", "block", "register", "-m", "prefect_foxapi"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PREFECT_HOME": str(tmp_path)},
+        env={**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": str(PREFECT_API_URL.value())},
         timeout=120,
         check=False,
     )
