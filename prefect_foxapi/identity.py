@@ -37,6 +37,12 @@ NOT_IN_THE_KEY = frozenset(
         *("submit_timeout", "connect_timeout", "max_connections", "allow_http"),
     }
 )
+# A task that does not take one of these would otherwise send it to FoxAPI, as a part of what is paid for.
+_OPTIONS = {
+    **dict.fromkeys(("timeout", "poll", "on_delta"), "give it to generate, stream_generation or wait_for_generation"),
+    "log_lines": "give it to stream_generation",
+    "stream": "leave it out: stream_generation always streams",
+}
 _NOTHING_SAID = frozenset({"max_tokens", "temperature", "top_p", "stop"})
 
 
@@ -142,6 +148,17 @@ def _canonical_part(part: dict[str, Any], digests: Mapping[str, str]) -> dict[st
     return {**part, part["type"]: {**{k: v for k, v in fields.items() if k != "url"}, "sha256": digest}}
 
 
+def refuse_options(parameters: Mapping[str, Any]) -> None:
+    """Refuse, among the parameters of a request, what is an option of other tasks.
+
+    Raises:
+        InvalidRequest: There is one.
+    """
+    for name, remedy in _OPTIONS.items():
+        if name in parameters:
+            raise InvalidRequest(f"{name}: it is no option of this task, nor part of a request; {remedy}", field=name)
+
+
 def build_request(
     prompt: Any,
     *,
@@ -156,6 +173,7 @@ def build_request(
         InvalidRequest: Something is wrong with it.
     """
     fields = dict(parameters or {})
+    refuse_options(fields)
     if output_type is not None:
         if "response_format" in fields:
             raise InvalidRequest("response_format: give either it or output_type, not both", field="response_format")

@@ -21,6 +21,7 @@ from prefect_foxapi.identity import (
     digests_of,
     generation_key,
     is_record_of_another,
+    refuse_options,
 )
 from prefect_foxapi.messages import Prompt
 from prefect_foxapi.models import ChatCompletionChunk, Generation, SubmittedGeneration
@@ -84,6 +85,7 @@ async def _generate(
         def capital():
             return generate("The capital of France?", model="gpt-5.5", max_tokens=64).text
     """
+    waiting = {"timeout": _checked_timeout(timeout), "poll": _checked_poll(poll), "on_delta": on_delta}
     ask = await _ask(
         prompt,
         model=model,
@@ -94,7 +96,6 @@ async def _generate(
         on_ambiguous=on_ambiguous,
         parameters=openai_parameters,
     )
-    waiting = {"timeout": _checked_timeout(timeout), "poll": poll or PollPolicy(), "on_delta": on_delta}
     generation = await service().generate(replace(ask, **waiting))
     if (transaction := get_transaction()) and is_record_of_another(transaction.key, ask.key, output_type):
         # A file was changed between the look for a cached result and the request.
@@ -112,6 +113,7 @@ async def _stream_generation(
     output_type: type[T] | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
     sample: int = 0,
+    poll: PollPolicy | None = None,
     on_ambiguous: OnAmbiguous | None = None,
     **openai_parameters: Any,
 ) -> Generation[T]:
@@ -120,13 +122,15 @@ async def _stream_generation(
     It is the same generation as `generate` with the same request: one that is complete already is not streamed again.
 
     Args:
-        prompt, model, credentials, output_type, timeout, sample, on_ambiguous, **openai_parameters: As for `generate`.
+        prompt, model, credentials, output_type, timeout, sample, poll, on_ambiguous, **openai_parameters: As for
+            `generate`; without a stream, the wait goes on by polling.
         on_delta: Takes every chunk as it comes. It is called on another thread, and must be quick.
         log_lines: Write the answer into the run's log as well, line by line.
 
     Example:
         stream_generation("Tell a story.", model="gpt-5.5", on_delta=lambda chunk: print(chunk.text, end=""))
     """
+    refuse_options(openai_parameters)
     lines = LineLog() if log_lines else None
 
     def take(chunk: ChatCompletionChunk) -> None:
@@ -145,6 +149,7 @@ async def _stream_generation(
             sample=sample,
             stream=True,
             on_delta=take,
+            poll=poll,
             on_ambiguous=on_ambiguous,
             **openai_parameters,
         )
@@ -219,7 +224,7 @@ async def _wait_for_generation(
         model=submitted.model if submitted else "",
         key=submitted.key if submitted else None,
         timeout=_checked_timeout(timeout),
-        poll=poll or PollPolicy(),
+        poll=_checked_poll(poll),
         stream=stream,
         on_delta=on_delta,
     )
@@ -237,6 +242,8 @@ async def _ask(
     on_ambiguous: OnAmbiguous | None,
     parameters: dict[str, Any],
 ) -> Ask:
+    if on_ambiguous not in (None, "raise", "resubmit"):
+        raise InvalidRequest(f"on_ambiguous: {on_ambiguous!r}; give 'raise' or 'resubmit'", field="on_ambiguous")
     request = build_request(prompt, model=model, output_type=output_type, stream=stream, parameters=parameters)
     block = await FoxAPICredentials.aresolve(credentials)
     has_attachments = any(True for _ in request.attachments())
@@ -278,12 +285,20 @@ def _parsed(generation: Generation[Any], schema: OutputSchema) -> Generation[Any
         ) from error
 
 
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not timeout > 0:
+def _checked_timeout(timeout: Any) -> float | None:
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise InvalidRequest(
-            f"timeout: {timeout} is not a positive number of seconds; give one, or None", field="timeout"
+            f"timeout: {timeout!r} is not a positive number of seconds; give one, or None", field="timeout"
         )
     return timeout
+
+
+def _checked_poll(poll: Any) -> PollPolicy:
+    if not isinstance(poll, PollPolicy | None):
+        raise InvalidRequest(
+            f"poll: {poll!r} is not a PollPolicy; PollPolicy(interval=5) asks every 5 seconds", field="poll"
+        )
+    return poll or PollPolicy()
 
 
 generate, agenerate = task_pair(_generate, cache_policy=GenerationCachePolicy())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow, task, unmapped
@@ -16,6 +18,7 @@ from prefect_foxapi import (
     GenerationTimeout,
     InvalidRequest,
     OutputInvalid,
+    PollPolicy,
     UnsupportedContent,
     agenerate,
     aget_credits,
@@ -230,6 +233,51 @@ async def test_bad_requests_cost_nothing(emulator: Emulator, credentials: FoxAPI
     with pytest.raises(InvalidRequest, match="timeout"):
         await ask(prompt="x", model="gpt-5.5", timeout=0)
     assert emulator.ledger() == []
+
+
+@pytest.mark.parametrize(
+    ("submitting", "options", "field", "remedy"),
+    [
+        (agenerate, {"poll": 5}, "poll", "PollPolicy"),
+        (agenerate, {"timeout": "30"}, "timeout", "number of seconds"),
+        (agenerate, {"timeout": float("nan")}, "timeout", "number of seconds"),
+        (agenerate, {"on_ambiguous": "resumbit"}, "on_ambiguous", "'raise' or 'resubmit'"),
+        (agenerate, {"log_lines": True}, "log_lines", "stream_generation"),
+        (astream_generation, {"poll": 5}, "poll", "PollPolicy"),
+        (astream_generation, {"stream": True}, "stream", "stream_generation"),
+        (asubmit_generation, {"timeout": 60}, "timeout", "wait_for_generation"),
+        (asubmit_generation, {"poll": PollPolicy()}, "poll", "wait_for_generation"),
+        (asubmit_generation, {"on_delta": print}, "on_delta", "wait_for_generation"),
+        (asubmit_generation, {"on_ambiguous": 1}, "on_ambiguous", "'raise' or 'resubmit'"),
+    ],
+)
+async def test_options_that_are_wrong_or_of_another_task_are_neither_sent_nor_paid_for(
+    emulator: Emulator,
+    credentials: FoxAPICredentials,
+    submitting: Callable[..., Coroutine[Any, Any, Any]],
+    options: dict[str, Any],
+    field: str,
+    remedy: str,
+) -> None:
+    @flow
+    async def ask() -> None:
+        await submitting("options", model="gpt-5.5", credentials=credentials, **options)
+
+    with pytest.raises(InvalidRequest, match=remedy) as caught:
+        await ask()
+    assert caught.value.field == field
+    assert emulator.ledger() == []
+
+
+async def test_a_stream_takes_a_poll_policy_and_is_cached(emulator: Emulator, credentials: FoxAPICredentials) -> None:
+    @flow
+    async def ask() -> Generation:
+        return await astream_generation("polled", model="gpt-5.5", credentials=credentials, poll=PollPolicy(interval=1))
+
+    assert (await ask()).origin == "billed"
+    asked = emulator.counts()
+    assert (await ask()).origin == "replayed"
+    assert emulator.counts() == asked
 
 
 async def test_a_failed_generation_is_paid_for_again_by_the_next_call_only(
