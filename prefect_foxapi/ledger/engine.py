@@ -57,9 +57,14 @@ def open_database(url: str, *, synchronous: str = "FULL") -> Database:
     """
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres:") else url)
-    except ArgumentError:
-        # Without its cause, which may show the URL and with it a password.
-        raise LedgerError("the ledger's URL cannot be understood; sqlite:///path or postgresql://… will do") from None
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or "@" in (parsed.host or ""):
+        # Without the cause or any part of the URL, which may be one of the password.
+        raise LedgerError(
+            "the ledger's URL cannot be understood; sqlite:///path or postgresql://user:password@host/database will "
+            "do, and percent-encode @ : / in a password"
+        )
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:") or "memory" in parsed.query.get("mode", ""):
