@@ -33,7 +33,7 @@ class RetryPolicy(_Policy):
 
     Args:
         attempts: How often it is sent at most, the first time included.
-        budget: Seconds from the first attempt after which none is begun.
+        budget: Seconds from the first attempt after which none is begun, without those in line for a free connection.
         initial: Seconds before the second attempt; each later delay is twice as long.
         maximum: Seconds that a delay grows to.
         jitter: Which part of a delay is left to chance, from 0 to 1.

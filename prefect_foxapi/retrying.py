@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,6 +22,13 @@ from prefect_foxapi.policies import RetryPolicy
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 OnRepeat = Callable[[int, float, FoxAPIError], None]
+
+_in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
+
+
+def stood_in_line(seconds: float) -> None:
+    """Say that an attempt had to wait for others of its kind: among a thousand, that uses up nobody's budget."""
+    _in_line.set(_in_line.get() + seconds)
 
 
 def may_repeat_read(error: BaseException) -> bool:
@@ -50,7 +58,11 @@ def repeating(
 
     After a 429 it does not sleep by itself: the cool-down that all requests of a client share does that.
     """
-    started = clock()
+
+    def now() -> float:
+        return clock() - _in_line.get()
+
+    started = now()
 
     async def attempts(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         try:
@@ -77,7 +89,7 @@ def repeating(
         return policy.delay(state.attempt_number, retry_after, random.random)
 
     def stop(state: RetryCallState) -> bool:
-        spent = clock() - started
+        spent = now() - started
         return state.attempt_number >= policy.attempts or spent + delay(state) > policy.budget
 
     def wait(state: RetryCallState) -> float:

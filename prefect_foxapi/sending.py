@@ -16,7 +16,7 @@ import httpx
 from prefect_foxapi import responses
 from prefect_foxapi.errors import FoxAPIError, InsufficientCredits, RateLimited
 from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.retrying import Clock, Sleep, repeating
+from prefect_foxapi.retrying import Clock, Sleep, repeating, stood_in_line
 from prefect_foxapi.signals import CoolingDown, Hook, RequestRepeated, tell
 from prefect_foxapi.transport import MethodRoutingTransport
 from prefect_foxapi.version import __version__
@@ -104,7 +104,9 @@ class Sender:
     @asynccontextmanager
     async def turn(self, *, write: bool) -> AsyncGenerator[None, None]:
         """Wait for a turn to send: a free place, and the end of a cool-down."""
+        since = self.clock()
         async with self._writes if write else self._reads:
+            stood_in_line(self.clock() - since)
             await self._cooled_down()
             yield
 

@@ -144,6 +144,28 @@ async def test_submission_gives_up_when_the_budget_does_not_reach(make_client: M
     assert len(server.requests) == 3
 
 
+async def test_standing_in_line_is_no_part_of_the_budget(make_client: MakeClient) -> None:
+    clock, in_front, behind = SteppedClock(), Held(answer(generation())), Held(answer(generation()))
+    late = refusal(429, headers={"Retry-After": "1"})
+    async with RawServer([in_front, late, behind, answer(generation())]) as server:
+        client = make_client(server.url, max_connections=1, clock=clock, sleep=clock.sleep, retry=RetryPolicy(budget=9))
+        (first,) = begun(client.submit(BODY))
+        await server.has_received(1)
+        (second, third) = begun(client.submit(BODY), client.submit(BODY))
+        await settle()
+        clock.advance(600)
+        in_front.release()
+        await server.has_received(2)
+        # Refused, it stands in line again, behind the third.
+        await clock.sleepers(1)
+        clock.advance(2)
+        await server.has_received(3)
+        clock.advance(600)
+        behind.release()
+        await asyncio.wait_for(asyncio.gather(first, second, third), 5)
+        assert len(server.requests) == 4
+
+
 # Empty credits
 
 
