@@ -65,11 +65,11 @@ class Commits:
         database: Where the transactions go.
         spill: Where acceptances go that cannot be written.
         clock: The time, in Unix seconds.
-        idle: Awaited whenever the queue has become empty.
+        idle: Awaited whenever the queue has become empty: one short step of other work, and whether there is more.
     """
 
     def __init__(
-        self, database: Database, spill: Spill, clock: Callable[[], float], idle: Callable[[], Awaitable[None]]
+        self, database: Database, spill: Spill, clock: Callable[[], float], idle: Callable[[], Awaitable[bool]]
     ) -> None:
         self._database = database
         self._spill = spill
@@ -130,7 +130,9 @@ class Commits:
             self._wake()
 
     async def _work(self) -> None:
-        while self._queue:
+        more_to_do = False
+        while self._queue or (more_to_do and not self._closed):
+            more_to_do = False
             taken = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
             batch = [entry for entry in taken if not entry.dropped]
             if batch:
@@ -139,7 +141,7 @@ class Commits:
             if not self._queue:
                 # Cancelled with its event loop, it must not leave those in the lurch who have come meanwhile.
                 with suppress(asyncio.CancelledError):
-                    await self._idle()
+                    more_to_do = await self._idle()
 
     def _pending(self) -> list[_Entry]:
         owed, self._owed = self._owed, []

@@ -319,24 +319,27 @@ class Ledger:
         if age is None:
             return 0
         total = 0
-        while True:
-            now = self.clock()
-            removed = await self._transact(
-                lambda connection, now=now: queries.prune(connection, now - age, now, _PRUNE_AT_ONCE), write=True
-            )
+        while (removed := await self._prune_some(age)) == _PRUNE_AT_ONCE:
             total += removed
-            if removed < _PRUNE_AT_ONCE:
-                return total
+        return total + removed
 
-    async def _prune_sometimes(self) -> None:
+    async def _prune_some(self, age: float) -> int:
+        now = self.clock()
+        return await self._transact(
+            lambda connection: queries.prune(connection, now - age, now, _PRUNE_AT_ONCE), write=True
+        )
+
+    async def _prune_sometimes(self) -> bool:
         now = self.clock()
         if self._retention is None or now < self._prune_at:
-            return
-        self._prune_at = now + _PRUNE_EVERY
+            return False
         try:
-            await self.prune()
+            if await self._prune_some(self._retention) == _PRUNE_AT_ONCE:
+                return True
         except LedgerError as error:
             logger.warning("Old rows stay for now: %s", error)
+        self._prune_at = now + _PRUNE_EVERY
+        return False
 
     # Uploads
 

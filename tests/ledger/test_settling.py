@@ -235,3 +235,20 @@ async def test_pruning_goes_on_until_all_is_gone(ledger: Ledger, clock: Clock) -
     clock.step(1)
     assert await ledger.prune(0) == 1203
     assert await ledger.find(keys) == {}
+
+
+async def test_pruning_keeps_no_paid_generation_from_being_recorded(
+    url: str, make_ledger: MakeLedger, clock: Clock
+) -> None:
+    keys = [f"key-{n}" for n in range(3003)]
+    before = make_ledger(url, retention=None)
+    await asyncio.gather(*(before.publish(subject(key), claimant(), f"gen-{key}", RESULT) for key in keys))
+    clock.step(2 * DAY)
+    ledger = make_ledger(url, retention=DAY)
+    # By itself, since this one never did it yet.
+    mine = await claimed(ledger)
+    await ledger.accepted(mine, "gen-1")
+    assert len(await before.find(keys)) > 500
+    while await before.find(keys):
+        await asyncio.sleep(0.01)
+    assert (await kept(ledger)).generation_id == "gen-1"
