@@ -198,10 +198,12 @@ class FoxAPIClient:
     ) -> GenerationSnapshot:
         async with self._sender.turn_to_submit(waiting_since):
             # In a task of its own: whoever is cancelled while this is on the wire must not lose the answer.
-            sent = asyncio.ensure_future(self._send_submission(body, path, journal))
+            withdrawn = asyncio.Event()
+            sent = asyncio.ensure_future(self._send_submission(body, path, journal, withdrawn))
             try:
                 return await asyncio.shield(sent)
             except asyncio.CancelledError:
+                withdrawn.set()
                 # Some cancel again and again until it works.
                 while not sent.done():
                     with suppress(asyncio.CancelledError):
@@ -211,10 +213,15 @@ class FoxAPIClient:
                 raise
 
     async def _send_submission(
-        self, body: Mapping[str, Any], path: str, journal: SubmissionJournal | None
+        self, body: Mapping[str, Any], path: str, journal: SubmissionJournal | None, withdrawn: asyncio.Event
     ) -> GenerationSnapshot:
         if journal:
             await journal.sending()
+        if withdrawn.is_set():
+            error = asyncio.CancelledError("it was cancelled before it was sent")
+            if journal:
+                await journal.refused(error)
+            raise error
         try:
             snapshot = _accepted(await self._sender.send("POST", path, json=body, paid=True))
         except BaseException as error:

@@ -214,6 +214,29 @@ async def test_cancelled_before_its_turn_is_neither_sent_nor_written_down(make_c
     assert len(server.requests) == 1
 
 
+async def test_cancelled_while_it_is_written_down_is_not_sent(make_client: MakeClient) -> None:
+    begun, written = asyncio.Event(), asyncio.Event()
+
+    class Busy(Journal):
+        async def sending(self) -> None:
+            begun.set()
+            await written.wait()
+            await super().sending()
+
+    async with RawServer([answer(generation())]) as server:
+        journal = Busy(server)
+        submission = asyncio.ensure_future(make_client(server.url).submit(BODY, journal=journal))
+        await begun.wait()
+        submission.cancel()
+        await asyncio.sleep(0)
+        written.set()
+        with pytest.raises(asyncio.CancelledError):
+            await submission
+    assert journal.heard == ["sending", "refused"]
+    assert str(journal.about[-1]) == "it was cancelled before it was sent"
+    assert server.requests == []
+
+
 async def test_time_limit_around_a_submission_does_not_lose_the_id(make_client: MakeClient) -> None:
     held = Held(answer(generation()))
     async with RawServer([held]) as server:
