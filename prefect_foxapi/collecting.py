@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from async_timeout import timeout
 from pydantic import ValidationError
 
 from prefect_foxapi.client import FoxAPIClient
@@ -132,7 +133,8 @@ class Collector:
             shared = self._shared[identity] = _Shared(wait, asyncio.ensure_future(settling))
         shared.waiters += 1
         try:
-            return await asyncio.wait_for(asyncio.shield(shared.task), wanted.timeout)
+            async with timeout(wanted.timeout):
+                return await asyncio.shield(shared.task)
         except asyncio.TimeoutError:
             raise shared.wait.timed_out() from None
         finally:

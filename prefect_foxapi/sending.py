@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 import httpx
+from async_timeout import timeout
 
 from prefect_foxapi import responses
 from prefect_foxapi.errors import FoxAPIError, InsufficientCredits, RateLimited
@@ -159,7 +160,9 @@ class Sender:
         # httpx bounds the silence between two bytes; all but an upload has to be answered in time as a whole.
         deadline = limits.submission if paid else limits.read if method == "GET" else None
         with responses.typed_transport_errors(paid=paid, generation_id=generation_id):
-            response, body = await asyncio.wait_for(self._exchange(request), deadline)
+            # asyncio.wait_for, before Python 3.12, loses a cancellation that comes together with the answer.
+            async with timeout(deadline):
+                response, body = await self._exchange(request)
         if not response.is_success:
             raise self._noted(responses.error_of(response, body, paid=paid, generation_id=generation_id))
         self._throttled = 0

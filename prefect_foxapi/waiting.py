@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from async_timeout import timeout
 from pydantic import ValidationError
 
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, NotFound
@@ -100,7 +101,8 @@ class Wait:
 
     async def _in_time(self, waiting: Coroutine[Any, Any, GenerationSnapshot]) -> GenerationSnapshot:
         try:
-            return await asyncio.wait_for(waiting, self.timeout)
+            async with timeout(self.timeout):
+                return await waiting
         except asyncio.TimeoutError:
             raise self.timed_out() from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import itertools
 import json
 import re
 import tracemalloc
@@ -227,3 +228,18 @@ async def test_file_is_not_held_in_memory(make_client: MakeClient, tmp_path: Pat
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 8 * 1024 * 1024
+
+
+async def test_a_cancelled_read_never_goes_on_as_if_it_were_not(make_client: MakeClient) -> None:
+    for _ in range(5):
+        for steps in itertools.count(0, 1):
+            async with RawServer([answer({"data": []})]) as server:
+                reading = asyncio.ensure_future(make_client(server.url).models())
+                await server.has_received(1)
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                if reading.done():
+                    break
+                reading.cancel()
+                await asyncio.wait([reading])
+                assert reading.cancelled(), f"{steps} steps of the event loop after the request arrived"
