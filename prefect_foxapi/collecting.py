@@ -11,11 +11,11 @@ from async_timeout import timeout
 from pydantic import ValidationError
 
 from prefect_foxapi.client import FoxAPIClient
-from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound
+from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound, OutputInvalid
 from prefect_foxapi.models import Generation, GenerationSnapshot, Origin, Usage
 from prefect_foxapi.observability import run_logger
+from prefect_foxapi.output import errors_of
 from prefect_foxapi.policies import Durations, PollPolicy
-from prefect_foxapi.responses import unreadable
 from prefect_foxapi.waiting import OnDelta, Wait
 
 if TYPE_CHECKING:
@@ -45,12 +45,19 @@ class Result:
         """As users get it.
 
         Raises:
-            UnreadableResponse: The results of a text generation are not a chat completion.
+            OutputInvalid: The results of a text generation are not a chat completion.
         """
+        known: dict[str, Any] = {"origin": origin, "reasoning": self.reasoning, "latency": latency}
         try:
-            return Generation.from_snapshot(self.snapshot, origin=origin, reasoning=self.reasoning, latency=latency)
+            return Generation.from_snapshot(self.snapshot, **known)
         except ValidationError as error:
-            raise unreadable("a chat completion", self.snapshot.results, generation_id=self.snapshot.id) from error
+            raise OutputInvalid(
+                f"what generation {self.snapshot.id} answered is not a chat completion: {error.error_count()} errors; "
+                "it is in `generation.results`, and sample=1 asks again",
+                errors=errors_of(error),
+                generation=Generation.from_snapshot(self.snapshot, **known, raw=True),
+                generation_id=self.snapshot.id,
+            ) from error
 
     @property
     def is_media(self) -> bool:

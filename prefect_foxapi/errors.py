@@ -14,10 +14,11 @@
     ├── AmbiguousSubmission         a submission that may or may not have been accepted: nobody can know
     ├── GenerationFailed            FoxAPI accepted the generation, and it failed
     ├── GenerationTimeout           the wait is over, the generation is not; it can still be collected
-    ├── OutputInvalid               the answer does not validate as the output type
+    ├── OutputInvalid               the answer does not validate as the output type, or is no chat completion
     └── LedgerError                 the ledger cannot be read or written
 
-Nothing was paid for in the first six, nor in `ServiceUnavailable` and `UnreadableResponse`.
+Nothing was paid for in those down to `UnreadableResponse`, unless the error has a `generation_id`: then the generation
+is paid for, and what went wrong came after its submission.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ class GenerationTimeout(FoxAPIError):
 
 
 class OutputInvalid(FoxAPIError):
-    """The answer does not validate as the output type. It was paid for, and it is here.
+    """The answer does not validate as the output type, or is no chat completion. It was paid for, and it is here.
 
     Attributes:
         text: The answer's text.

@@ -288,13 +288,14 @@ class Generation(Wire, Generic[T]):
         origin: Origin,
         reasoning: str | None = None,
         latency: float | None = None,
+        raw: bool = False,
     ) -> Generation[Any]:
-        """Make a generation of a snapshot that has its result.
+        """Make a generation of a snapshot that has its result; with `raw`, of whatever its results are.
 
         Raises:
             pydantic.ValidationError: The results of a text generation are not a chat completion.
         """
-        completion = snapshot.completion()
+        completion = None if raw else snapshot.completion()
         choice = completion.choices[0] if completion else None
         return Generation(
             generation_id=snapshot.id,

@@ -159,3 +159,8 @@ def _find_class(path: str) -> Any:
     if not isinstance(found, type):
         raise ValueError(f"{path!r} is not a class")
     return cast("Any", found)
+
+
+def errors_of(error: ValidationError) -> list[dict[str, Any]]:
+    """What pydantic found, as plain data."""
+    return [dict(item) for item in error.errors(include_url=False, include_context=False)]

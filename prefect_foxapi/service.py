@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -171,7 +173,8 @@ class GenerationService:
             found = await self.submit(ask)
         if ask.occasion.publish:
             await self._publish(ask, found, result)
-        return result.generation(origin=found.origin, latency=time.monotonic() - started)
+        with _about(found.key):
+            return result.generation(origin=found.origin, latency=time.monotonic() - started)
 
     async def submit(self, ask: Ask) -> Found:
         """Find the generation where it is paid for, or pay for it.
@@ -232,11 +235,8 @@ class GenerationService:
             asked_at=asked_at,
             on_ambiguous=ask.on_ambiguous,
         )
-        try:
+        with _about(ask.paid_key):
             snapshot = await client.submit(request, journal=journal)
-        except FoxAPIError as error:
-            error.key = error.key or ask.paid_key
-            raise
         return Found(snapshot.id, "billed", age=0.0, key=ask.paid_key)
 
     async def _result(self, ask: Ask, found: Found, give_up: float | None) -> Result:
@@ -253,7 +253,8 @@ class GenerationService:
             stream=ask.stream,
             on_delta=ask.on_delta,
         )
-        return await self._collector.collect(wanted, client=self.client(ask.credentials), ledger=self.ledger())
+        with _about(found.key):
+            return await self._collector.collect(wanted, client=self.client(ask.credentials), ledger=self.ledger())
 
     async def _publish(self, ask: Ask, found: Found, result: Result) -> None:
         """Let later calls have the result of one that was asked for anew."""
@@ -318,6 +319,16 @@ class GenerationService:
         if owner.process == asker.process or (owner.flow_run_id and owner.flow_run_id == asker.flow_run_id):
             return "resumed"
         return "resumed" if owner.host == asker.host and not _is_alive(owner.pid) else "joined"
+
+
+@contextmanager
+def _about(key: str | None) -> Generator[None, None, None]:
+    """Say in every error which key it is about."""
+    try:
+        yield
+    except FoxAPIError as error:
+        error.key = error.key or key
+        raise
 
 
 def _claim_margin(submission: float) -> float:

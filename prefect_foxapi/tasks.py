@@ -27,7 +27,7 @@ from prefect_foxapi.messages import Prompt
 from prefect_foxapi.models import ChatCompletionChunk, Generation, SubmittedGeneration
 from prefect_foxapi.observability import LineLog, current_claimant, log_generation
 from prefect_foxapi.occasions import current_occasion
-from prefect_foxapi.output import OutputSchema, output_schema
+from prefect_foxapi.output import OutputSchema, errors_of, output_schema
 from prefect_foxapi.pairs import task_pair
 from prefect_foxapi.policies import PollPolicy
 from prefect_foxapi.service import Ask, service
@@ -279,7 +279,7 @@ def _parsed(generation: Generation[Any], schema: OutputSchema) -> Generation[Any
             f"{cut if generation.finish_reason == 'length' else ''}: {error.error_count()} errors; it is kept, and "
             "sample=1 asks again",
             text=generation.text,
-            errors=[dict(item) for item in error.errors(include_url=False, include_context=False)],
+            errors=errors_of(error),
             generation=generation,
             generation_id=generation.generation_id,
         ) from error

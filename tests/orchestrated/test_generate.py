@@ -30,6 +30,7 @@ from prefect_foxapi import (
     generate,
     get_credits,
     image,
+    is_retryable,
     list_models,
     stream_generation,
     submit_generation,
@@ -294,6 +295,7 @@ async def test_a_failed_generation_is_paid_for_again_by_the_next_call_only(
         with pytest.raises(GenerationFailed, match="no luck") as caught:
             await ask()
         assert caught.value.code == "upstream_error"
+        assert caught.value.key
         assert len(emulator.ledger()) == paid
 
 
@@ -307,10 +309,30 @@ async def test_a_wait_that_is_over_can_be_taken_up_again(emulator: Emulator, cre
     with pytest.raises(GenerationTimeout) as caught:
         await ask(0.2)
     assert caught.value.generation_id
+    assert caught.value.key
     assert caught.value.last_status in {None, "pending", "processing"}
     generation = await ask(30)
     assert generation.text == "at last"
     assert generation.origin == "resumed"
+    assert len(emulator.ledger()) == 1
+
+
+async def test_a_result_that_cannot_be_read_is_not_lost(emulator: Emulator, credentials: FoxAPICredentials) -> None:
+    odd = [{"type": "text", "text": "paid for"}]
+    emulator.script(when="odd", answer={"message": {"content": odd}})
+
+    @flow
+    async def ask() -> Generation:
+        tried = agenerate.with_options(retries=1, retry_delay_seconds=0, retry_condition_fn=is_retryable)
+        return await tried("odd", model="gpt-5.5", credentials=credentials)
+
+    for origin in ("billed", "replayed"):
+        with pytest.raises(OutputInvalid, match="not a chat completion") as caught:
+            await ask()
+        assert caught.value.generation.results[0]["choices"][0]["message"]["content"] == odd
+        assert caught.value.generation.origin == origin
+        assert caught.value.errors
+        assert caught.value.key
     assert len(emulator.ledger()) == 1
 
 
