@@ -12,9 +12,9 @@ from prefect.blocks.abstract import CredentialsBlock
 from prefect.settings import get_current_settings
 from pydantic import Field, SecretStr
 
-from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.client.config import DEFAULT_BASE_URL, checked_api_key, checked_origin
 from prefect_foxapi.errors import AuthenticationError
-from prefect_foxapi.origin import DEFAULT_BASE_URL, checked_api_key, checked_origin
 
 _LOADED_FOR = 60.0
 _WAYS = (

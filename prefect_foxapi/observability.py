@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeAlias
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from prefect_foxapi.ledger import Claimant
-from prefect_foxapi.models import ChatCompletionChunk, Generation
-from prefect_foxapi.signals import (
+from prefect_foxapi.hooks import (
     CoolingDown,
     RequestRepeated,
     Signal,
@@ -20,9 +17,10 @@ from prefect_foxapi.signals import (
     StreamGaveWay,
     StreamResumed,
 )
+from prefect_foxapi.ledger import Claimant
+from prefect_foxapi.models.generations import ChatCompletionChunk, Generation
 
-# In quotes: to Python 3.10 an adapter has no parameters.
-Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def run_logger() -> Logger:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client import FoxAPIClient
-from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.signals import Signal
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.hooks import Signal
 from tests.clocks import RunningClock
 
 API_KEY = "sk-test-0123456789abcdef"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_foxapi.attachments import (
+from prefect_foxapi.errors import InvalidRequest
+from prefect_foxapi.models.attachments import (
     attachment_digest,
     audio,
     document,
@@ -23,8 +24,7 @@ from prefect_foxapi.attachments import (
     local_path,
     video,
 )
-from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.messages import Attachment
+from prefect_foxapi.models.messages import Attachment
 
 HELPERS: dict[str, tuple[Callable[..., Any], str]] = {
     "image": (image, "image_url"),

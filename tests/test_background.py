@@ -16,8 +16,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from prefect_foxapi.background import BackgroundLoop, background, close_background
 from prefect_foxapi.emulator import Emulator
+from prefect_foxapi.tasks.event_loop import BackgroundLoop, background, close_background
 
 ROOT = Path(__file__).parents[1]
 asker = contextvars.ContextVar("asker", default="nobody")
@@ -242,7 +242,7 @@ def test_thread_interrupted_while_it_hands_over_leaves_nothing_running(
 def test_signal_lets_the_coroutine_end_first(number: signal.Signals) -> None:
     program = """
 import asyncio, signal, sys
-from prefect_foxapi.background import background
+from prefect_foxapi.tasks.event_loop import background
 
 def leave(number, frame):
     sys.exit(7)
@@ -335,7 +335,7 @@ def test_next_use_starts_another() -> None:
 def test_forked_child_has_a_loop_of_its_own() -> None:
     program = """
 import asyncio, os, sys, threading
-from prefect_foxapi.background import background, close_background
+from prefect_foxapi.tasks.event_loop import background, close_background
 
 async def where():
     await asyncio.sleep(0.01)
@@ -365,8 +365,8 @@ def test_process_ends_without_a_word() -> None:
     program = """
 import asyncio, logging, sys, threading
 from contextlib import suppress
-from prefect_foxapi.background import background
-from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.tasks.event_loop import background
+from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.errors import NotFound
 
 begun = threading.Event()

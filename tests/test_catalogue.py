@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.attachments import audio, document, image, video
-from prefect_foxapi.catalogue import NEEDED_CAPABILITY, check_content, documented_capabilities
 from prefect_foxapi.errors import UnsupportedContent
-from prefect_foxapi.messages import GenerationRequest
+from prefect_foxapi.models.attachments import audio, document, image, video
+from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import NEEDED_CAPABILITY, check_content, documented_capabilities
 
 HELPERS: dict[str, Callable[[str], Any]] = {"vision": image, "video": video, "audio": audio, "file": document}
 FAMILIES = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.errors import InsufficientCredits, RateLimited
-from prefect_foxapi.models import GenerationSnapshot
-from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.signals import CoolingDown, RequestRepeated, Signal
+from prefect_foxapi.hooks import CoolingDown, RequestRepeated, Signal
+from prefect_foxapi.models.generations import GenerationSnapshot
 from tests.clocks import RunningClock, SteppedClock
 from tests.conftest import MakeClient
 from tests.rawserver import GENERATION_ID, Held, RawServer, Received, answer, chunk, event, generation, refusal, streams

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
-from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     AuthenticationError,
@@ -25,7 +26,6 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
     UnsupportedContent,
 )
-from prefect_foxapi.policies import RetryPolicy
 from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
 from tests.rawserver import GENERATION_ID, RawServer, answer, breaks_off, generation, refusal
@@ -227,7 +227,7 @@ async def test_retry_after_in_seconds(make_client: MakeClient, running_clock: Ru
 
 async def test_retry_after_as_a_date(make_client: MakeClient, running_clock: RunningClock) -> None:
     started = running_clock.now
-    date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=20), usegmt=True)
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
     async with RawServer([refusal(429, headers={"Retry-After": date}), answer(generation())]) as server:
         await make_client(server.url).submit(BODY)
     assert 17 <= running_clock.now - started <= 23

@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
+from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.waiter import Wait
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.emulator.faults import FaultKind
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InsufficientCredits, UnreadableResponse
-from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.waiting import Wait
 from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
 

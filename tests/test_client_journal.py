@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     FoxAPIError,
@@ -18,8 +19,7 @@ from prefect_foxapi.errors import (
     ServiceUnavailable,
     UnreadableResponse,
 )
-from prefect_foxapi.models import GenerationSnapshot
-from prefect_foxapi.policies import RetryPolicy
+from prefect_foxapi.models.generations import GenerationSnapshot
 from tests.clocks import SteppedClock
 from tests.conftest import MakeClient
 from tests.rawserver import (

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.client.config import checked_origin
+from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.waiter import Wait
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     AuthenticationError,
@@ -19,9 +22,6 @@ from prefect_foxapi.errors import (
     ServiceUnavailable,
     UnreadableResponse,
 )
-from prefect_foxapi.origin import checked_origin
-from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.waiting import Wait
 from tests.conftest import API_KEY, MakeClient
 from tests.rawserver import GENERATION_ID, RawServer, answer, chunk, event, generation, refusal, streams
 

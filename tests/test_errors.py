@@ -14,7 +14,7 @@ import pytest
 
 from prefect_foxapi import errors
 from prefect_foxapi.errors import FoxAPIError, LedgerError, RateLimited
-from prefect_foxapi.models import Generation
+from prefect_foxapi.models.generations import Generation
 
 SAMPLES: dict[str, Any] = {
     "int": 418,

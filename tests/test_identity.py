@@ -20,23 +20,20 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from prefect_foxapi import FoxAPICredentials, generate, stream_generation, submit_generation
-from prefect_foxapi.attachments import audio, document, image, video
+from prefect_foxapi.client.poll_policy import PollPolicy
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.identity import (
+from prefect_foxapi.models.attachments import audio, document, image, video
+from prefect_foxapi.models.generation_key import (
     IN_THE_KEY,
     NOT_IN_THE_KEY,
-    GenerationCachePolicy,
-    SubmissionPolicy,
-    build_request,
     canonical_json,
     digests_of,
     generation_key,
-    is_record_of_another,
-    record_key,
     salted_key,
 )
-from prefect_foxapi.messages import GenerationRequest, assistant, system, user
-from prefect_foxapi.policies import PollPolicy
+from prefect_foxapi.models.messages import GenerationRequest, assistant, system, user
+from prefect_foxapi.models.requests import build_request
+from prefect_foxapi.tasks.caching import GenerationCachePolicy, SubmissionPolicy, is_record_of_another, record_key
 from tests.golden.requests import ACCOUNT, BASE_URL, FILES, City, keys
 from tests.outputs import Capital
 

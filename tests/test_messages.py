@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.attachments import audio, document, image, video
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.messages import (
+from prefect_foxapi.models.attachments import audio, document, image, video
+from prefect_foxapi.models.messages import (
     AssistantMessage,
     GenerationRequest,
     ImagePart,

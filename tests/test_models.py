@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from prefect.serializers import JSONSerializer, PickleSerializer
 from pydantic import BaseModel, ValidationError
 
-from prefect_foxapi.models import (
+from prefect_foxapi.models.generations import (
     ChatCompletion,
     ChatCompletionChunk,
     Generation,
@@ -202,7 +202,7 @@ def test_generation_of_a_completed_snapshot() -> None:
     assert made.usage
     assert made.usage.total_tokens == data["results"][0]["usage"]["total_tokens"]
     assert (made.credits, made.latency, made.origin, made.reasoning) == (7.0, 1.25, "billed", "because")
-    assert made.created == datetime.fromtimestamp(data["created"], timezone.utc)
+    assert made.created == datetime.fromtimestamp(data["created"], UTC)
     assert made.completion
     assert made.completion.model_dump(mode="json", exclude_unset=True) == data["results"][0]
     assert made.parsed is None

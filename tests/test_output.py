@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.output import decode_value, encode_value, output_schema
+from prefect_foxapi.models.structured_output import decode_value, encode_value, output_schema
 from tests.outputs import Box, Capital, Colour, Line, Movie, Point, Renamed, Trip
 
 
@@ -23,7 +23,7 @@ class Node(BaseModel):
 
 TRIP = Trip(
     stops=[Capital(city="Paris", population=5)],
-    at=datetime(2026, 1, 2, tzinfo=timezone.utc),
+    at=datetime(2026, 1, 2, tzinfo=UTC),
     price=Decimal("10.50"),
     colour=Colour.RED,
     tags={"a"},
@@ -54,7 +54,7 @@ VALUES: list[tuple[Any, Any, Any]] = [
     (str, "text", "text"),
     (bool, False, False),
     (float, 1.5, 1.5),
-    (datetime, "2026-01-02T00:00:00Z", datetime(2026, 1, 2, tzinfo=timezone.utc)),
+    (datetime, "2026-01-02T00:00:00Z", datetime(2026, 1, 2, tzinfo=UTC)),
     (Decimal, "10.50", Decimal("10.50")),
     (Colour, "red", Colour.RED),
     (tuple[int, str], [1, "x"], (1, "x")),

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from prefect_foxapi.policies import (
+from prefect_foxapi.client.poll_policy import (
     Durations,
     DurationSample,
     PollPolicy,

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from prefect_foxapi.client.responses import error_of, is_ambiguous, read_credits, redacted, unreadable
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InvalidRequest, UnreadableResponse
-from prefect_foxapi.responses import error_of, is_ambiguous, read_credits, redacted, unreadable
 
 WIRE = Path(__file__).parent / "wire"
 ERRORS: dict[str, dict[str, Any]] = json.loads((WIRE / "errors.json").read_text(encoding="utf-8"))

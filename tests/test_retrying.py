@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import (
+    may_repeat_read,
+    may_repeat_submission,
+    never_reached,
+    repeating,
+    retry_after_seconds,
+)
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     AuthenticationError,
@@ -19,14 +27,6 @@ from prefect_foxapi.errors import (
     RateLimited,
     ServiceUnavailable,
     UnreadableResponse,
-)
-from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.retrying import (
-    may_repeat_read,
-    may_repeat_submission,
-    never_reached,
-    repeating,
-    retry_after_seconds,
 )
 from tests.clocks import RunningClock
 
@@ -59,7 +59,7 @@ def test_submissions_repeat_only_what_was_not_accepted_for_certain() -> None:
     assert [never_reached(error) for error in TRANSIENT] == [False, True, False, False]
 
 
-NOW = datetime(2026, 4, 22, 12, 0, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 4, 22, 12, 0, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_retry_after_in_both_forms(header: str | None, seconds: float | None) ->
 
 
 def test_retry_after_as_a_date_is_counted_from_now() -> None:
-    header = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=100), usegmt=True)
+    header = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 95 < (retry_after_seconds(header) or 0) <= 100
 
 

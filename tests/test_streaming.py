@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
+from prefect_foxapi.client.streaming.sse import StreamReader
+from prefect_foxapi.client.waiter import Wait
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
     FoxAPIError,
@@ -21,12 +24,9 @@ from prefect_foxapi.errors import (
     ServiceUnavailable,
     UnreadableResponse,
 )
-from prefect_foxapi.messages import GenerationRequest
-from prefect_foxapi.models import ChatCompletionChunk, GenerationSnapshot
-from prefect_foxapi.policies import Durations, PollPolicy, RetryPolicy
-from prefect_foxapi.signals import CoolingDown, Signal, StreamDisagreed, StreamGaveWay, StreamResumed
-from prefect_foxapi.sse import StreamReader
-from prefect_foxapi.waiting import Wait
+from prefect_foxapi.hooks import CoolingDown, Signal, StreamDisagreed, StreamGaveWay, StreamResumed
+from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
+from prefect_foxapi.models.messages import GenerationRequest
 from tests.clocks import RunningClock
 from tests.conftest import MakeClient
 from tests.rawserver import (

@@ -25,13 +25,13 @@ from prefect_foxapi import (
     await_for_generation,
     stream_generation,
 )
-from prefect_foxapi.background import close_background
+from prefect_foxapi.client.poll_policy import PollPolicy, RetryPolicy
+from prefect_foxapi.client.streaming.sse import StreamReader
+from prefect_foxapi.client.waiter import Wait
 from prefect_foxapi.emulator import Emulator
-from prefect_foxapi.models import ChatCompletionChunk, GenerationSnapshot
-from prefect_foxapi.policies import PollPolicy, RetryPolicy
-from prefect_foxapi.signals import Signal, StreamDisagreed, StreamGaveWay, StreamResumed
-from prefect_foxapi.sse import StreamReader
-from prefect_foxapi.waiting import Wait
+from prefect_foxapi.hooks import Signal, StreamDisagreed, StreamGaveWay, StreamResumed
+from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
+from prefect_foxapi.tasks.event_loop import close_background
 
 ROOT = Path(__file__).parents[1]
 THINKING = "gemini-3-pro-preview"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, ServiceUnavailable
-from prefect_foxapi.policies import RetryPolicy
-from prefect_foxapi.signals import RequestRepeated, Signal
+from prefect_foxapi.hooks import RequestRepeated, Signal
 from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
 from tests.rawserver import (

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client import FoxAPIClient
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
+from prefect_foxapi.client.waiter import Wait
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
     AuthenticationError,
@@ -18,10 +20,8 @@ from prefect_foxapi.errors import (
     NotFound,
     UnreadableResponse,
 )
-from prefect_foxapi.messages import GenerationRequest
-from prefect_foxapi.policies import Durations, PollPolicy, RetryPolicy
-from prefect_foxapi.signals import Signal, StatusChanged
-from prefect_foxapi.waiting import Wait
+from prefect_foxapi.hooks import Signal, StatusChanged
+from prefect_foxapi.models.messages import GenerationRequest
 from tests.clocks import RunningClock
 from tests.conftest import MakeClient
 from tests.rawserver import (

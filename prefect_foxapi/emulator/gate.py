@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -156,6 +156,6 @@ def _error(fault: FaultRule) -> Response:
     if fault.retry_after is not None:
         headers["retry-after"] = str(fault.retry_after)
         if fault.retry_after_date and not isinstance(fault.retry_after, str):
-            when = datetime.now(timezone.utc) + timedelta(seconds=fault.retry_after)
+            when = datetime.now(UTC) + timedelta(seconds=fault.retry_after)
             headers["retry-after"] = format_datetime(when, usegmt=True)
     return problem_answer(Problem(fault.status, fault.error_code, fault.message, type=fault.type, headers=headers))

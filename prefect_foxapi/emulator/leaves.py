@@ -7,7 +7,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from typing import Any
 
@@ -18,7 +18,7 @@ from prefect_foxapi.emulator.facts import digest_in, kind_in, media_type_in
 _SHORT = 60
 _TITLES = ("title", "name", "label", "headline", "heading", "id", "source", "filename", "file", "item")
 _WORDS = ("tags", "keywords", "labels", "topics", "categories")
-_EPOCH = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Writer:

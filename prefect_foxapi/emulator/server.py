@@ -9,10 +9,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import uvicorn
-from typing_extensions import Self
 
 from prefect_foxapi.emulator.app import build_app
 from prefect_foxapi.emulator.billing import Submission

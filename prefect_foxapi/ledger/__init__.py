@@ -5,10 +5,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from prefect_foxapi.ledger.rows import Claimant, Claimed, Decision, Row, State, Subject, Usage
+from prefect_foxapi.ledger.records import Claimant, Claimed, Decision, Row, State, Subject, Usage
 
 if TYPE_CHECKING:
-    from prefect_foxapi.ledger.store import Ledger
+    from prefect_foxapi.ledger.ledger import Ledger
 
 __all__ = ["Claimant", "Claimed", "Decision", "Ledger", "Row", "State", "Subject", "Usage"]
 
@@ -17,6 +17,6 @@ def __getattr__(name: str) -> Any:
     # Imported when it is first used: SQLAlchemy takes a quarter of a second, and a flow may never come to pay.
     if name != "Ledger":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from prefect_foxapi.ledger.store import Ledger
+    from prefect_foxapi.ledger.ledger import Ledger
 
     return Ledger

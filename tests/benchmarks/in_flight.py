@@ -130,7 +130,7 @@ def sleeping_in_flow(count: int) -> dict[str, Any]:
     from prefect import flow, task
     from prefect.cache_policies import INPUTS
 
-    from prefect_foxapi.models import Generation, GenerationSnapshot
+    from prefect_foxapi.models.generations import Generation, GenerationSnapshot
 
     lengths = durations(count)
     completed = json.loads((ROOT / "tests" / "wire" / "task_completed.json").read_text())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from prefect_foxapi.policies import Durations, PollPolicy, Reading, next_delay
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy, Reading, next_delay
 
 GENERATIONS = 20_000
 

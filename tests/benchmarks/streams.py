@@ -34,8 +34,8 @@ def body(prompt: str) -> dict[str, Any]:
 
 def by_client(url: str, count: int) -> dict[str, Any]:
     """The client and `Wait.by_stream`."""
-    from prefect_foxapi.client import FoxAPIClient
-    from prefect_foxapi.waiting import Wait
+    from prefect_foxapi.client.client import FoxAPIClient
+    from prefect_foxapi.client.waiter import Wait
 
     async def run() -> tuple[Results, FirstDeltas]:
         first: FirstDeltas = {}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from prefect_foxapi.background import BackgroundLoop
+from prefect_foxapi.tasks.event_loop import BackgroundLoop
 
 CALLS = 1_000
 ROUNDS = 5

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from prefect_foxapi.attachments import audio, document, image, video
-from prefect_foxapi.identity import build_request, generation_key
-from prefect_foxapi.messages import assistant, system, user
+from prefect_foxapi.models.attachments import audio, document, image, video
+from prefect_foxapi.models.generation_key import generation_key
+from prefect_foxapi.models.messages import assistant, system, user
+from prefect_foxapi.models.requests import build_request
 
 SEED_MESSAGES: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "wire" / "seed_messages.json").read_text(encoding="utf-8")

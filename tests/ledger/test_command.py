@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_HOME, temporary_settings
 
+from prefect_foxapi.cli.ledger import main
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Ledger, State
-from prefect_foxapi.ledger.__main__ import main
 from tests.ledger.world import ACCOUNT, ERROR, OWNER, RESULT, claimed, row_of, sqlite_url, submitted
 
 

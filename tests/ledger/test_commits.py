@@ -11,7 +11,7 @@ import sqlalchemy.exc
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimed, Ledger, Row, State
-from prefect_foxapi.ledger.failures import is_about_data
+from prefect_foxapi.ledger.database.errors import is_about_data
 from tests.ledger.world import (
     DEADLINE,
     OWNER,

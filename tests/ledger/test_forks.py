@@ -12,11 +12,11 @@ from tests.ledger.world import MakeLedger, sqlite_url
 _BEGIN = """
 import asyncio, gc, os, sys, threading
 import sqlalchemy as sa
-from prefect_foxapi import background as module
-from prefect_foxapi.background import background, close_background
+from prefect_foxapi.tasks import event_loop as module
+from prefect_foxapi.tasks.event_loop import background, close_background
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Ledger
-from prefect_foxapi.ledger.engine import open_database
+from prefect_foxapi.ledger.database.base import open_database
 from tests.ledger.world import submitted
 
 def open_ledger():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from prefect_foxapi.engine.recorder import LedgerJournal
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.journal import LedgerJournal
 from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Subject
 from tests.ledger.world import Clock, MakeLedger
 

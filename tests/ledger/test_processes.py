@@ -71,7 +71,7 @@ async def test_a_killed_process_loses_nothing(url: str, make_ledger: MakeLedger,
 _AT_EXIT = """
 import asyncio, sys, threading
 from contextlib import suppress
-from prefect_foxapi.background import background
+from prefect_foxapi.tasks.event_loop import background
 from prefect_foxapi.ledger import Ledger
 from tests.ledger.world import claimed
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Ledger, State
-from prefect_foxapi.ledger.schema import VERSION
+from prefect_foxapi.ledger.database.schema import VERSION
 from tests.ledger.children import Child, claim_at_once
 from tests.ledger.world import ACCOUNT, BASE_URL, OWNER, RESULT, MakeLedger, claim, kept, row_of
 

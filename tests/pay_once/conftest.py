@@ -16,8 +16,8 @@ from prefect.settings import (
 )
 
 from prefect_foxapi import FoxAPICredentials
-from prefect_foxapi.background import close_background
 from prefect_foxapi.emulator import Emulator
+from prefect_foxapi.tasks.event_loop import close_background
 from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.asking import Asker
 from tests.pay_once.programs import credentials as credentials_for

@@ -119,7 +119,7 @@ def tell(word: str) -> None:
 
 
 def _serve() -> None:
-    for module in ("prefect.flow_engine", "prefect.task_engine", "prefect_foxapi.upkeep", "httpx_aiohttp"):
+    for module in ("prefect.flow_engine", "prefect.task_engine", "prefect_foxapi.tasks.account", "httpx_aiohttp"):
         importlib.import_module(module)
     for line in sys.stdin:
         wanted = json.loads(line)
@@ -145,7 +145,7 @@ def _become(program: Any, arguments: dict[str, Any]) -> None:
         code = 1
     try:
         # What a process of its own does at its end; the interpreter of a forked one cannot always.
-        importlib.import_module("prefect_foxapi.background").close_background()
+        importlib.import_module("prefect_foxapi.tasks.event_loop").close_background()
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -1,0 +1,271 @@
+"""What an answer means: from status, body or failure of the wire to data or a typed error (contract §5).
+
+Whether a failure is ambiguous depends on whether the request was paid for, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx
+
+from prefect_foxapi.client.retry import retry_after_seconds
+from prefect_foxapi.errors import (
+    AmbiguousSubmission,
+    AuthenticationError,
+    FoxAPIError,
+    InsufficientCredits,
+    InvalidRequest,
+    ModelRuleViolation,
+    NotFound,
+    RateLimited,
+    ServiceUnavailable,
+    UnknownModel,
+    UnreadableResponse,
+    UnsupportedContent,
+)
+from prefect_foxapi.models.generations import Credits
+
+_EXCERPT = 200
+# FoxAPI may quote a request in a message, with all of its attachments.
+_LONGEST_MESSAGE = 2000
+_REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
+_SECRET = re.compile(r"\b(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
+
+_BY_STATUS: Mapping[int, type[FoxAPIError]] = {
+    400: InvalidRequest,
+    401: AuthenticationError,
+    402: InsufficientCredits,
+    403: AuthenticationError,
+    404: NotFound,
+    413: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+}
+_BY_CODE: Mapping[str, type[FoxAPIError]] = {
+    "no_available_model": UnknownModel,
+    "model_not_found": UnknownModel,
+    "model_not_supported": UnknownModel,
+    "model_not_support_capability": UnsupportedContent,
+    "unsupported_content_type": UnsupportedContent,
+    "model_rule_violation": ModelRuleViolation,
+    "no_compatible_channel": ServiceUnavailable,
+    "unsupported_advanced_options": ServiceUnavailable,
+    "service_unavailable_error": ServiceUnavailable,
+}
+_REMEDIES: Mapping[type[FoxAPIError], str] = {
+    AuthenticationError: "check the API key, and what it may do",
+    InsufficientCredits: "top up the balance",
+    UnknownModel: "list_models() names the models of this key",
+}
+
+# A proxy in between may answer these when the request has already gone on.
+_UNDECIDED = frozenset({408, 409, 425, 499})
+_AMBIGUOUS_REMEDY = (
+    "it may have been accepted and billed, or not, and nobody can know; it is not sent again by itself "
+    '(on_ambiguous="resubmit" allows that)'
+)
+
+
+def is_ambiguous(error: BaseException) -> bool:
+    """Whether nobody can know what became of the submission that ended with this.
+
+    Anything that is not a clear refusal is: a cancelled request may have been accepted just as well.
+    """
+    return isinstance(error, AmbiguousSubmission) or not isinstance(error, FoxAPIError)
+
+
+def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> FoxAPIError:
+    """The error that an answer without success means.
+
+    Args:
+        response: Status and headers.
+        body: The body, as far as it could be read.
+        paid: Whether the request was a submission.
+        generation_id: Which generation it was about, if it was about one.
+    """
+    status = response.status_code
+    details = _error_details(body)
+    message = str(details.get("message") or _excerpt(body) or response.reason_phrase or "no message")
+    message = redacted(message[:_LONGEST_MESSAGE])
+    found = _REQUEST_ID.search(message)
+    request_id = details.get("request_id") or (found and found.group(1)) or response.headers.get("x-request-id")
+    data: dict[str, Any] = {
+        "status": status,
+        "type": _text(details.get("type")),
+        "code": _text(details.get("code")),
+        "request_id": _text(request_id),
+        "generation_id": generation_id,
+    }
+    said = f"FoxAPI answered {status}: {message}"
+    if paid and (status < 400 or status >= 500 or status in _UNDECIDED):
+        where = f" (to {redacted(response.headers['location'])})" if "location" in response.headers else ""
+        return AmbiguousSubmission(f"{said}{where}; {_AMBIGUOUS_REMEDY}", **data)
+    if status >= 500:
+        return ServiceUnavailable(said, **data)
+    if status == 429:
+        return RateLimited(said, retry_after=retry_after_seconds(response.headers.get("retry-after")), **data)
+    if status < 400 or (status in (403, 404) and not details):
+        return UnreadableResponse(f"{said}; this is not FoxAPI itself", excerpt=_excerpt(body), **data)
+    if status == 403 and "/files/" in response.request.url.path:
+        return InvalidRequest(f"{said}; free some storage, or upload with auto_cleanup=True", **data)
+    kind = _BY_STATUS.get(status, InvalidRequest)
+    if status == 422:
+        kind = _BY_CODE.get(str(data["code"]), _BY_CODE.get(str(data["type"]), kind))
+    remedy = f"; {_REMEDIES[kind]}" if kind in _REMEDIES else ""
+    if issubclass(kind, InvalidRequest):
+        data["field"] = _text(details.get("param"))
+    return kind(f"{said}{remedy}", **data)
+
+
+def decoded(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> Any:
+    """The JSON of a successful answer.
+
+    Raises:
+        UnreadableResponse: It is not JSON, to a request that costs nothing.
+        AmbiguousSubmission: It is not JSON, to a submission.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        status = response.status_code
+        raise unreadable("JSON", body, paid=paid, generation_id=generation_id, status=status) from None
+
+
+def unreadable(
+    expected: str,
+    body: Any,
+    *,
+    paid: bool = False,
+    generation_id: str | None = None,
+    detail: str = "",
+    status: int | None = 200,
+) -> FoxAPIError:
+    """The error for an answer with success that is not what was expected."""
+    excerpt = _excerpt(body)
+    said = f"FoxAPI's answer is not {expected}{f' ({detail})' if detail else ''}: {excerpt!r}"
+    if paid:
+        return AmbiguousSubmission(f"{said}; {_AMBIGUOUS_REMEDY}", status=status, generation_id=generation_id)
+    return UnreadableResponse(said, excerpt=excerpt, status=status, generation_id=generation_id)
+
+
+@contextmanager
+def typed_transport_errors(*, paid: bool, generation_id: str | None = None) -> Generator[None, None, None]:
+    """Turn what a transport raises into what it means.
+
+    For a submission this is right only with a transport whose exceptions are true; see `transport.py`.
+    """
+    try:
+        yield
+    except FoxAPIError:
+        raise
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        raise ServiceUnavailable(
+            f"FoxAPI cannot be reached ({_described(error)}); nothing was sent", generation_id=generation_id
+        ) from error
+    except Exception as error:
+        if paid:
+            raise AmbiguousSubmission(
+                f"No answer to the submission ({_described(error)}); {_AMBIGUOUS_REMEDY}"
+            ) from error
+        raise ServiceUnavailable(
+            f"The connection to FoxAPI broke ({_described(error)})", generation_id=generation_id
+        ) from error
+
+
+async def read_body(response: httpx.Response, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes.
+
+    Raises:
+        ValueError: It is larger.
+    """
+    blocks: list[bytes] = []
+    size = 0
+    async for block in response.aiter_bytes():
+        size += len(block)
+        if size > limit:
+            raise ValueError(f"the body is larger than {limit} bytes")
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def read_credits(data: Any) -> Credits:
+    """Read a shape that FoxAPI does not publish: the first likely name of a number is taken (contract §8)."""
+    if not isinstance(data, dict):
+        raise unreadable("an account's credits", data)
+    fields = cast("dict[str, Any]", data)
+    inner = fields.get("data")
+    nested = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
+
+    def number(*names: str) -> float | None:
+        for source in (fields, nested):
+            for name in names:
+                value = source.get(name)
+                if isinstance(value, str):
+                    try:
+                        value = float(value)
+                    except ValueError:
+                        continue
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    return float(value)
+        return None
+
+    return Credits.model_validate(
+        {
+            **fields,
+            "balance": number("balance", "credits", "remaining", "remaining_credits", "available", "total_available"),
+            "used": number("used", "used_credits", "total_used", "credits_used"),
+        }
+    )
+
+
+def base64_text(content: bytes) -> str:
+    """The bytes as base64."""
+    return base64.b64encode(content).decode("ascii")
+
+
+def redacted(text: str) -> str:
+    """The text without anything that looks like a key."""
+    return _SECRET.sub(r"\1…", text)
+
+
+def redacted_data(value: Any) -> Any:
+    """JSON data without anything that looks like a key."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list):
+        return [redacted_data(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {name: redacted_data(item) for name, item in cast("dict[str, Any]", value).items()}
+    return value
+
+
+def _error_details(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    fields = cast("dict[str, Any]", data)
+    error = fields.get("error", fields)
+    return cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
+
+
+def _excerpt(body: Any) -> str:
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else json.dumps(body, default=repr)
+    return redacted(text[: 4 * _EXCERPT])[:_EXCERPT]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _described(error: BaseException) -> str:
+    text = redacted(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,143 @@
+"""How requests travel: paid ones and other writes over httpx's own transport, reads over aiohttp's.
+
+httpx's own transport says truthfully what happened to a request, which decides about money; aiohttp's costs a quarter
+of the time, but reports a connection that was accepted and then closed as one that was never made. So writes go
+over the first and reads, which are nearly all the traffic and may always be repeated, over the second.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache, partial
+from typing import cast
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from prefect_foxapi.client.config import LOOPBACK
+
+# A kept connection that the server has just closed cannot be told from a lost response, which would make a
+# submission ambiguous for nothing: a write takes a connection that was used a moment ago, or a new one.
+_WRITE_KEEPALIVE = 1.0
+
+
+class MethodRoutingTransport(httpx.AsyncBaseTransport):
+    """Sends GET requests one way and all others another."""
+
+    def __init__(self, origin: httpx.URL, *, trust_env: bool = True) -> None:
+        context = _ssl_context(trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        proxy = _environment_proxy(origin) if trust_env else None
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=_WRITE_KEEPALIVE)
+        self._writes = _SingleConnections(
+            lambda: httpx.AsyncHTTPTransport(verify=context, proxy=proxy, limits=limits),
+        )
+        self._reads = _aiohttp_transport(context, proxy)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request the way that its method goes."""
+        transport = self._reads if request.method == "GET" else self._writes
+        return await transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._writes.aclose()
+        await self._reads.aclose()
+
+
+class _SingleConnections(httpx.AsyncBaseTransport):
+    """Gives every request under way a transport with a single connection, the one that was used last if there is one.
+
+    In one transport for all, each request looks through all connections and asks the system about each of them: with
+    32 that costs more than the request itself.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make = make
+        self._all: set[httpx.AsyncBaseTransport] = set()
+        self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        transport = await self._take()
+        try:
+            response = await transport.handle_async_request(request)
+        except BaseException:
+            self._give_back(transport)
+            raise
+        response.stream = _Returning(
+            cast("httpx.AsyncByteStream", response.stream), partial(self._give_back, transport)
+        )
+        return response
+
+    async def aclose(self) -> None:
+        self._idle.clear()
+        while self._all:
+            await self._all.pop().aclose()
+
+    async def _take(self) -> httpx.AsyncBaseTransport:
+        while self._idle and time.monotonic() - self._idle[0][0] > _WRITE_KEEPALIVE:
+            _, expired = self._idle.popleft()
+            self._all.discard(expired)
+            await expired.aclose()
+        if self._idle:
+            return self._idle.pop()[1]
+        made = self._make()
+        self._all.add(made)
+        return made
+
+    def _give_back(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._idle.append((time.monotonic(), transport))
+
+
+class _Returning(httpx.AsyncByteStream):
+    """A body that says when it is closed."""
+
+    def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
+        self._body = body
+        self._closed: Callable[[], None] | None = closed
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._body.aclose()
+        finally:
+            closed, self._closed = self._closed, None
+            if closed is not None:
+                closed()
+
+
+@lru_cache(maxsize=4)
+def _ssl_context(trust_env: bool, file: str | None, folder: str | None) -> ssl.SSLContext:
+    """One for all clients, as long as the environment names the same certificates: making it takes long."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+def _aiohttp_transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
+    # Imported where it is used: it takes a tenth of a second that importing this package should not.
+    import aiohttp
+    from httpx_aiohttp import AiohttpTransport
+
+    def session() -> aiohttp.ClientSession:
+        # The client limits requests and streams by semaphores of its own, so the pool must not do it again.
+        connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)
+        # Trusting the environment, it would also look for a .netrc in a thread for each request, and refuse to send
+        # our key where that has an entry for the host.
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    return AiohttpTransport(verify=context, client=session, proxy=proxy)
+
+
+def _environment_proxy(origin: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment names for the origin. This machine itself is never reached through one."""
+    if origin.host in LOOPBACK or proxy_bypass(origin.host):
+        return None
+    proxies = getproxies()
+    named = proxies.get(origin.scheme) or proxies.get("all")
+    if not named:
+        return None
+    return httpx.Proxy(named if "://" in named else f"http://{named}")

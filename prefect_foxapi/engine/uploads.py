@@ -1,0 +1,103 @@
+"""Bringing local attachments to FoxAPI before a submission (contract §7)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect_foxapi.client.client import FoxAPIClient
+from prefect_foxapi.errors import AuthenticationError, FoxAPIError, InvalidRequest
+from prefect_foxapi.models.attachments import file_digest, inline_content, local_path
+from prefect_foxapi.models.generations import UploadedFile
+from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import Capabilities, check_content
+from prefect_foxapi.observability import run_logger
+
+if TYPE_CHECKING:
+    from prefect_foxapi.ledger import Ledger
+
+# FoxAPI keeps an upload for 72 hours; a generation that is submitted late in them has to find it, too.
+_UPLOAD_LIVES = 66 * 3600.0
+# Larger ones are uploaded: a body of more than some 20 MB may be refused (contract §2).
+_INLINE_LIMIT = 256 * 1024
+
+
+class Delivery:
+    """Makes requests ready to be sent: content checked, files uploaded, one upload for each content."""
+
+    def __init__(self) -> None:
+        self._uploading: dict[tuple[str, str, str], asyncio.Lock] = {}
+
+    async def ready(
+        self,
+        request: GenerationRequest,
+        digests: dict[str, str],
+        *,
+        client: FoxAPIClient,
+        ledger: Ledger,
+        account: str,
+    ) -> GenerationRequest:
+        """The request as it can be sent.
+
+        Raises:
+            UnsupportedContent: The model does not take a kind of attachment.
+            FoxAPIError: An upload failed; nothing was paid.
+        """
+        attachments = {part.attachment.url: part.attachment for _, part in request.attachments()}
+        if not attachments:
+            return request
+        check_content(request, await _live_capabilities(client))
+        large = [
+            url
+            for url, attachment in attachments.items()
+            if attachment.is_local or (attachment.is_inline and len(url) > _INLINE_LIMIT)
+        ]
+        uploaded = await asyncio.gather(
+            *(self._uploaded(url, digests[url], client=client, ledger=ledger, account=account) for url in large)
+        )
+        return request.with_attachments(dict(zip(large, uploaded, strict=True)))
+
+    async def _uploaded(self, url: str, digest: str, *, client: FoxAPIClient, ledger: Ledger, account: str) -> str:
+        identity = (digest, account, client.base_url)
+        lock = self._uploading.setdefault(identity, asyncio.Lock())
+        try:
+            async with lock:
+                known = await ledger.find_upload(digest, account=account, base_url=client.base_url)
+                if known is not None:
+                    return known
+                if url.startswith("data:"):
+                    uploaded = await client.upload(inline_content(url)[1])
+                else:
+                    uploaded = await _upload_file(local_path(url), digest, client)
+                await ledger.remember_upload(
+                    digest,
+                    account=account,
+                    base_url=client.base_url,
+                    url=uploaded.url,
+                    expires_at=ledger.clock() + _UPLOAD_LIVES,
+                )
+                return uploaded.url
+        finally:
+            if not lock.locked():
+                self._uploading.pop(identity, None)
+
+
+async def _upload_file(path: Path, digest: str, client: FoxAPIClient) -> UploadedFile:
+    uploaded = await client.upload(path)
+    # The key says what was asked for; another content must not be paid for under it, nor be found under it later.
+    if await asyncio.to_thread(file_digest, path) != digest:
+        raise InvalidRequest(
+            f"file: {path} was changed while it was uploaded; try again when it is whole", field="file"
+        )
+    return uploaded
+
+
+async def _live_capabilities(client: FoxAPIClient) -> Capabilities | None:
+    try:
+        return await client.capabilities()
+    except AuthenticationError:
+        raise
+    except FoxAPIError as error:
+        run_logger().info("The list of models cannot be had, going by the documentation: %s", error)
+        return None

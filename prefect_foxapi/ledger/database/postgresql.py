@@ -1,0 +1,109 @@
+"""A ledger in PostgreSQL, spoken to with asyncpg."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from sqlalchemy import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger.database import fork_safety as forks
+from prefect_foxapi.ledger.database import schema
+from prefect_foxapi.ledger.database.errors import is_contention, is_disconnect
+from prefect_foxapi.ledger.operations.unit_of_work import Conflict
+
+__all__ = ["PostgreSQL"]
+
+T = TypeVar("T")
+
+_CONNECT = 10.0
+_TRIES = 20
+
+
+class _Connection(asyncpg.Connection):
+    """A connection that a forked child leaves alone: the socket is its parent's as well, and so is the event loop.
+
+    Without this the garbage collector of the child would end the parent's session.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # pyright: ignore[reportUnknownMemberType]
+        self._opened_by = os.getpid()
+
+    def terminate(self) -> None:
+        if os.getpid() == self._opened_by:
+            super().terminate()
+
+
+class PostgreSQL:
+    """A ledger that several machines share."""
+
+    def __init__(self, url: URL, *, timeout: float) -> None:
+        url = url.set(drivername="postgresql+asyncpg")
+        if "sslmode" in url.query:
+            # libpq's name for it; asyncpg's is ssl.
+            url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
+        self.where = url.set(drivername="postgresql").render_as_string(hide_password=True)
+        self.spill_folder: Path | None = None
+        self._ready = False
+        self._preparing = asyncio.Lock()
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            connect_args={"timeout": _CONNECT, "command_timeout": timeout, "connection_class": _Connection},
+            isolation_level="READ COMMITTED",
+            pool_size=1,
+            max_overflow=2,
+            pool_timeout=timeout,
+            hide_parameters=True,
+        )
+        forks.watch(self)
+
+    def exists(self) -> bool:
+        """Only the server can tell."""
+        return True
+
+    async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        """Do `work` in one transaction, again where another one was in the way or an idle connection had died."""
+        if not self._ready:
+            async with self._preparing:
+                if not self._ready:
+                    if await self._repeat(schema.found) != schema.VERSION:
+                        await self._repeat(schema.ensure)
+                    self._ready = True
+        return await self._repeat(work)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    def before_fork(self) -> None:
+        """The parent goes on with what it has."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """Have the child open connections of its own."""
+        if child:
+            self._preparing = asyncio.Lock()
+            self._engine.sync_engine.dispose(close=False)
+
+    async def _repeat(self, work: Callable[[Connection], T]) -> T:
+        fresh = False
+        for _ in range(_TRIES):
+            try:
+                async with self._engine.begin() as connection:
+                    return await connection.run_sync(work)
+            except Conflict:
+                continue
+            except Exception as error:
+                if is_disconnect(error) and not fresh:
+                    fresh = True
+                    # Those that wait in the pool are likely to be dead as well.
+                    await self._engine.dispose()
+                elif not is_contention(error):
+                    raise
+        raise LedgerError(f"the ledger {self.where} is too busy: {_TRIES} transactions in a row met another one")

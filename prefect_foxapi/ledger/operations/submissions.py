@@ -1,0 +1,306 @@
+"""The state machine: one class for each thing that can happen to a key until FoxAPI has accepted its submission.
+
+What comes after that is in `outcomes.py`. The whole:
+
+    (none) ──claim──▶ submitting ──accepted──▶ submitted ──▶ completed │ failed
+                          │  │                     └── FoxAPI no longer knows it ──▶ ambiguous
+                          │  └── refused for certain ──▶ what the claim had found
+                          └── response lost, or the deadline past ──▶ ambiguous
+
+    failed, completed but stale ──claim──▶ submitting (a new submission, attempt + 1)
+    ambiguous ──claim with a permission──▶ submitting (a new submission, attempt + 1)
+    completed, its result not kept and no longer at FoxAPI ──▶ ambiguous
+
+Each `apply` reads and moves a `Picture`, which a batch of operations shares; it either raises before it changed
+anything, or is done. Each can be applied again after a transaction whose end is unknown: the token or the generation id
+says whether it already happened.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
+from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted
+from prefect_foxapi.ledger.records import Claimant, Claimed, Row, State, Subject
+
+__all__ = ["Accept", "CatchUp", "Claim", "Lose", "Operation", "Refuse", "Settle", "check_subject", "new_submission"]
+
+_NO_ANSWER = "no answer was recorded by the deadline"
+
+
+class Operation(ABC):
+    """Something that happens."""
+
+    @abstractmethod
+    def want(self, wanted: Wanted) -> None:
+        """Say what `apply` will look at."""
+
+    @abstractmethod
+    def apply(self, picture: Picture) -> Any:
+        """Move the picture, and return what the caller gets."""
+
+
+@dataclass(eq=False)
+class Claim(Operation):
+    """Ask for a key: the right to submit it, or what is known of it."""
+
+    subject: Subject
+    claimant: Claimant
+    token: str
+    patience: float
+    max_age: float | None = None
+    asked_at: float | None = None
+    resubmit: bool = False
+
+    def want(self, wanted: Wanted) -> None:
+        wanted.keys.add(self.subject.key)
+
+    def apply(self, picture: Picture) -> Claimed | Row:
+        row = picture.current(self.subject.key)
+        if row is None:
+            return self._begin(picture, None)
+        check_subject(row, self.subject)
+        if row.token == self.token and row.state in (State.SUBMITTING, State.AMBIGUOUS):
+            # Written by a transaction whose end was unknown; nothing was sent since.
+            fields: dict[str, Any] = {"state": State.SUBMITTING, "reason": None, "permitted": False}
+            return self._claimed(picture.change(row, deadline=picture.now + self.patience, **fields), None)
+        if row.state is State.SUBMITTING and row.deadline <= picture.now:
+            row = picture.change(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+        if row.attempt > 1 and row.state in (State.AMBIGUOUS, State.FAILED):
+            for other in picture.recall(row.key):
+                # One that was taken for lost, until its id came. The key goes on standing for what may have been paid
+                # for as well, should this one fail.
+                if other.state is State.SUBMITTED:
+                    return other
+        if row.state is State.AMBIGUOUS and self.resubmit and not row.permitted:
+            if self.asked_at is not None and row.claimed_at >= self.asked_at:
+                # The asker has waited for this one. If all who did submitted again, each of them could be billed.
+                return row
+            picture.decide(row, "resubmit", str(self.claimant))
+            return self._begin(picture, row)
+        return self._begin(picture, row) if self._free(row, picture.now) else row
+
+    def _free(self, row: Row, now: float) -> bool:
+        if row.state is State.AMBIGUOUS:
+            return row.permitted
+        if row.state is State.COMPLETED:
+            return not row.fresh(now, self.max_age)
+        if row.state is not State.FAILED:
+            return False
+        if self.claimant.task_run_id is not None and self.claimant.task_run_id == row.claimant.task_run_id:
+            return False
+        return self.asked_at is None or row.finished_at is None or row.finished_at < self.asked_at
+
+    def _begin(self, picture: Picture, found: Row | None) -> Claimed:
+        row = new_submission(
+            self.subject,
+            self.claimant,
+            token=self.token,
+            attempt=1 if found is None else found.attempt + 1,
+            claimed_at=picture.now,
+            deadline=picture.now + self.patience,
+            previous=None if found is None else found.token,
+        )
+        picture.add(row)
+        picture.point(row.key, row.token)
+        return self._claimed(row, None if found is None else found.state)
+
+    def _claimed(self, row: Row, previous: State | None) -> Claimed:
+        return Claimed(
+            row.key, row.attempt, row.token, row.deadline, previous, self.subject, self.claimant, row.claimed_at
+        )
+
+
+@dataclass(eq=False)
+class CatchUp(Operation):
+    """Nothing by itself; what is owed to the ledger is written before it, as before every other operation."""
+
+    def want(self, wanted: Wanted) -> None:
+        """It looks at nothing."""
+
+    def apply(self, picture: Picture) -> None:
+        """It changes nothing."""
+
+
+@dataclass(eq=False)
+class Accept(Operation):
+    """FoxAPI accepted a submission. Without `claimed`, only the token is known (a spill on a full disk)."""
+
+    token: str
+    generation_id: str
+    claimed: Claimed | None = None
+    credits: float | None = None
+
+    def want(self, wanted: Wanted) -> None:
+        if self.claimed is None:
+            wanted.strays.add(self.token)
+        else:
+            wanted.keys.add(self.claimed.key)
+            wanted.tokens.add(self.token)
+
+    def apply(self, picture: Picture) -> bool:
+        row = picture.submission(self.token)
+        if row is None:
+            if self.claimed is None:
+                return False
+            row = self._restore(picture, self.claimed)
+        if row.generation_id == self.generation_id:
+            return True
+        if row.generation_id is not None:
+            raise LedgerError(
+                f"one claim led to two generations: {row.generation_id} is recorded, {self.generation_id} is not",
+                generation_id=self.generation_id,
+                key=row.key,
+            )
+        current = picture.peek(row.key)
+        row = picture.change(
+            row,
+            state=State.SUBMITTED,
+            generation_id=self.generation_id,
+            accepted_at=picture.now,
+            finished_at=None,
+            reason=None,
+            permitted=False,
+            credits=self.credits,
+        )
+        # Nobody else pays while this one can be collected; a submission that is under way keeps the key.
+        if current is None or current.state is State.FAILED:
+            picture.point(row.key, row.token)
+        return True
+
+    def _restore(self, picture: Picture, claimed: Claimed) -> Row:
+        return picture.add(
+            new_submission(
+                claimed.subject,
+                claimed.claimant,
+                token=self.token,
+                attempt=claimed.attempt,
+                claimed_at=claimed.claimed_at,
+                deadline=claimed.deadline,
+            )
+        )
+
+
+@dataclass(eq=False)
+class Refuse(Operation):
+    """FoxAPI did not accept a submission, for certain, or it was never sent."""
+
+    key: str
+    token: str
+    reason: str
+
+    def want(self, wanted: Wanted) -> None:
+        wanted.histories.add(self.key)
+
+    def apply(self, picture: Picture) -> None:
+        row = picture.submission(self.token)
+        if row is None or row.generation_id is not None or row.state is State.REFUSED:
+            return
+        current = picture.peek(row.key)
+        picture.change(row, state=State.REFUSED, reason=self.reason, finished_at=picture.now)
+        if current is None or current.token != row.token:
+            return
+        before = row.previous and picture.submission(row.previous)
+        while before and before.state in (State.REFUSED, State.FORGOTTEN):
+            before = before.previous and picture.submission(before.previous)
+        picture.point(row.key, before.token if before else None)
+
+
+@dataclass(eq=False)
+class Lose(Operation):
+    """The response was lost: the submission may have been accepted, or not."""
+
+    key: str
+    token: str
+    reason: str
+
+    def want(self, wanted: Wanted) -> None:
+        wanted.keys.add(self.key)
+        wanted.tokens.add(self.token)
+
+    def apply(self, picture: Picture) -> None:
+        row = picture.submission(self.token)
+        if row is not None and row.state is State.SUBMITTING:
+            picture.change(row, state=State.AMBIGUOUS, reason=self.reason)
+
+
+@dataclass(eq=False)
+class Settle(Operation):
+    """A person decides about what is unsettled."""
+
+    key: str
+    action: Literal["forget", "allow_resubmit"]
+    by: str
+
+    def want(self, wanted: Wanted) -> None:
+        wanted.histories.add(self.key)
+
+    def apply(self, picture: Picture) -> Row | None:
+        row = picture.current(self.key)
+        if row is not None and row.state is State.SUBMITTING and row.deadline <= picture.now:
+            row = picture.change(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+        return self._forget(picture, row) if self.action == "forget" else self._allow(picture, row)
+
+    def _forget(self, picture: Picture, row: Row | None) -> None:
+        if row is not None and row.state in (State.AMBIGUOUS, State.SUBMITTED):
+            picture.point(row.key, None)
+            doomed = [row]
+        else:
+            # Paid for, and superseded before its id arrived.
+            doomed = [other for other in picture.history(self.key) if other.state is State.SUBMITTED]
+        if not doomed:
+            raise self._misfit(picture, row)
+        for other in doomed:
+            picture.decide(other, "forget", self.by)
+            picture.change(
+                other, state=State.FORGOTTEN, finished_at=picture.now, reason=f"given up by {self.by}", permitted=False
+            )
+
+    def _allow(self, picture: Picture, row: Row | None) -> Row:
+        if row is None or row.state is not State.AMBIGUOUS:
+            raise self._misfit(picture, row)
+        if not row.permitted:
+            picture.decide(row, "allow_resubmit", self.by)
+            row = picture.change(row, permitted=True)
+        return row
+
+    def _misfit(self, picture: Picture, row: Row | None) -> FoxAPIError:
+        if row is None:
+            return InvalidRequest("the ledger has no row for this key: nothing is to be settled", key=self.key)
+        fits = {
+            State.SUBMITTING: f"its submission is under way for another {row.deadline - picture.now:.0f} s; wait",
+            State.SUBMITTED: f"collect generation {row.generation_id} (if FoxAPI no longer knows it, that makes it "
+            "ambiguous), or forget it",
+            State.COMPLETED: "nothing is to be settled; refresh the call to pay for a new answer",
+            State.FAILED: "nothing is to be settled; the next call pays anew",
+        }
+        said = f"{self.action} does not fit a generation that is {row.state}: {fits.get(row.state, '')}"
+        return InvalidRequest(said, key=self.key, generation_id=row.generation_id)
+
+
+def check_subject(row: Row, subject: Subject) -> None:
+    """Two accounts never share, not even if their keys are equal."""
+    if (row.account, row.base_url) != (subject.account, subject.base_url):
+        raise LedgerError(
+            "the ledger's row for this key belongs to another account or another FoxAPI: two different requests have "
+            "the same key, or somebody edited the ledger. Use a ledger of its own for each, or forget the row",
+            key=subject.key,
+        )
+
+
+def new_submission(subject: Subject, claimant: Claimant, *, state: State = State.SUBMITTING, **values: Any) -> Row:
+    """Make a submission that is not in the ledger yet."""
+    values.setdefault("generation_id", None)
+    return Row(
+        key=subject.key,
+        kind=subject.kind,
+        account=subject.account,
+        base_url=subject.base_url,
+        model=subject.model,
+        claimant=claimant,
+        state=state,
+        **values,
+    )

@@ -1,0 +1,360 @@
+"""What one transaction knows and changes: loaded with locks, moved in memory, written back by compare-and-set.
+
+Locks are taken in one order by everybody (keys, then tokens, both sorted), so that two transactions cannot wait for
+each other. SQLite has a single writer and needs none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
+from prefect_foxapi.ledger.records import Claimant, Decision, Row, State
+
+__all__ = ["Conflict", "Picture", "Wanted", "chunks", "decode", "row_columns", "with_results"]
+
+T = TypeVar("T")
+
+# Below SQLite's limit on variables in a statement, in versions before 3.32 too (999).
+_CHUNK = 900
+
+_s = submissions.c
+_CLAIMANT = (_s.host, _s.pid, _s.process, _s.flow_run_id, _s.task_run_id, _s.flow_name)
+_PLAIN = (
+    *(_s.key, _s.token, _s.attempt, _s.state, _s.kind, _s.account, _s.base_url, _s.model, _s.generation_id),
+    *(_s.claimed_at, _s.deadline, _s.accepted_at, _s.finished_at, _s.expires_at, _s.reason, _s.error),
+    *(_s.billed, _s.permitted, _s.result_kept, _s.credits, _s.prompt_tokens, _s.completion_tokens, _s.previous),
+)
+row_columns: tuple[sa.Column[Any], ...] = (*_PLAIN, *_CLAIMANT)
+"""The columns that `decode` reads, in its order: everything but the result."""
+
+# Made once: to build a statement takes longer than to run it.
+_wanted: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
+_BY_TOKEN = sa.select(_s.token, _s.key).where(_s.token.in_(_wanted))
+_BY_GENERATION = sa.select(_s.token, _s.key).where(_s.generation_id.in_(_wanted))
+_BY_KEY = sa.select(_s.token, _s.key).where(_s.key.in_(_wanted))
+_POINTERS = (
+    sa.select(generations.c.key, generations.c.token)
+    .where(generations.c.key.in_(_wanted))
+    .order_by(generations.c.key)
+    .with_for_update()
+)
+_ROWS = sa.select(*row_columns).where(_s.token.in_(_wanted)).order_by(_s.token).with_for_update()
+_RESULTS = sa.select(_s.token, _s.result).where(_s.token.in_(_wanted))
+
+_INSERT_POINTERS = generations.insert()
+_INSERT_FREE_POINTERS = postgresql.insert(generations).on_conflict_do_nothing().returning(generations.c.key)
+_is_pointer = (generations.c.key == sa.bindparam("b_key"), generations.c.token == sa.bindparam("b_token"))
+_MOVE_POINTERS = generations.update().where(*_is_pointer).values(token=sa.bindparam("token"))
+_DELETE_POINTERS = generations.delete().where(*_is_pointer)
+
+_is_row = (_s.token == sa.bindparam("b_token"), _s.state == sa.bindparam("b_state"))
+_INSERT_ROWS = submissions.insert()
+_DELETE_ROWS = submissions.delete().where(*_is_row)
+
+
+@cache
+def _update_rows(names: tuple[str, ...]) -> sa.Update:
+    return submissions.update().where(*_is_row).values({name: sa.bindparam(name) for name in names})
+
+
+@dataclass
+class Wanted:
+    """What a batch has to read before it can be applied.
+
+    Attributes:
+        keys: Keys whose current submission is needed.
+        histories: Keys of which every submission is needed.
+        tokens: Single submissions.
+        strays: Single submissions whose key is not known.
+        generation_ids: Generations whose submissions, and the keys of those, are needed.
+    """
+
+    keys: set[str] = field(default_factory=set[str])
+    histories: set[str] = field(default_factory=set[str])
+    tokens: set[str] = field(default_factory=set[str])
+    strays: set[str] = field(default_factory=set[str])
+    generation_ids: set[str] = field(default_factory=set[str])
+
+
+class Conflict(Exception):
+    """Another transaction was faster: nothing was written, and the same work is to be done again."""
+
+
+def decode(values: Sequence[Any], *, result: str | None = None, current: bool = True) -> Row:
+    """Make a row of the values of `row_columns`."""
+    return Row(
+        key=values[0],
+        token=values[1],
+        attempt=values[2],
+        state=State(values[3]),
+        kind=values[4],
+        account=values[5],
+        base_url=values[6],
+        model=values[7],
+        generation_id=values[8],
+        claimed_at=values[9],
+        deadline=values[10],
+        accepted_at=values[11],
+        finished_at=values[12],
+        expires_at=values[13],
+        reason=values[14],
+        error=json.loads(values[15]) if values[15] else None,
+        billed=values[16],
+        permitted=values[17],
+        result_kept=values[18],
+        credits=values[19],
+        prompt_tokens=values[20],
+        completion_tokens=values[21],
+        previous=values[22],
+        claimant=Claimant(*values[23:29]),
+        result=json.loads(result) if result else None,
+        current=current,
+    )
+
+
+def _encode(name: str, value: Any) -> Any:
+    if name == "state":
+        return cast("State", value).value
+    return json.dumps(value) if name == "error" and value is not None else value
+
+
+def _encode_row(row: Row, result: str | None) -> dict[str, Any]:
+    values = {column.name: _encode(column.name, getattr(row, column.name)) for column in _PLAIN}
+    values.update((column.name, getattr(row.claimant, column.name)) for column in _CLAIMANT)
+    values["day"] = datetime.fromtimestamp(row.claimed_at, UTC).strftime("%Y-%m-%d")
+    values["result"] = result
+    return values
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Cut sorted, distinct `values` into lists that fit one statement."""
+    ordered = sorted(set(values), key=lambda value: cast("Any", value))
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
+
+
+def with_results(connection: Connection, rows: Iterable[Row]) -> dict[str, Row]:
+    """Return the rows by token, those whose result is kept with their result."""
+    by_token = {row.token: row for row in rows}
+    for token, result in _select(connection, _RESULTS, [row.token for row in by_token.values() if row.result_kept]):
+        by_token[token] = replace(by_token[token], result=json.loads(result) if result else None)
+    return by_token
+
+
+def _select(connection: Connection, query: sa.Executable, wanted: Iterable[str]) -> Iterator[Sequence[Any]]:
+    for some in chunks(wanted):
+        yield from connection.execute(query, {"wanted": some})
+
+
+class Picture:
+    """The part of the ledger that a batch of operations touches.
+
+    Attributes:
+        now: The time of the batch, in Unix seconds.
+    """
+
+    def __init__(self, connection: Connection, now: float) -> None:
+        self.now = now
+        self._connection = connection
+        self._rows: dict[str, Row] = {}
+        self._stored: dict[str, Row] = {}
+        self._results: dict[str, str | None] = {}
+        self._loaded: dict[str, str] = {}
+        self._current: dict[str, str] = {}
+        self._generations: dict[str, list[str]] = {}
+        self._removed: list[Row] = []
+        self._decisions: list[Decision] = []
+        self._uploads: list[dict[str, Any]] = []
+
+    # Reading
+
+    def load(self, wanted: Wanted) -> None:
+        """Read what is wanted, and lock it against other transactions."""
+        touched, named = wanted.keys | wanted.histories, set(wanted.tokens)
+        for query, values in ((_BY_TOKEN, wanted.strays), (_BY_GENERATION, wanted.generation_ids)):
+            # Without a lock: neither the key nor the id of a submission ever changes once it is there.
+            for token, key in _select(self._connection, query, values):
+                named.add(token)
+                touched.add(key)
+        for key, token in _select(self._connection, _POINTERS, touched):
+            self._loaded[key] = self._current[key] = token
+        named.update(token for token, _ in _select(self._connection, _BY_KEY, wanted.histories))
+        named.update(self._current.values())
+        self._take(named)
+
+    def _take(self, tokens: Iterable[str]) -> None:
+        for values in _select(self._connection, _ROWS, tokens):
+            row = decode(values)
+            self._rows[row.token] = self._stored[row.token] = row
+            if row.generation_id is not None:
+                self._generations.setdefault(row.generation_id, []).append(row.token)
+
+    def current(self, key: str) -> Row | None:
+        """The submission that the key stands for.
+
+        Raises:
+            LedgerError: It is gone, and to take the key for free would be to pay again.
+        """
+        row = self.peek(key)
+        if row is None and key in self._current:
+            raise LedgerError("the ledger is damaged: what it knew of this key is gone. Restore a backup", key=key)
+        return row
+
+    def peek(self, key: str) -> Row | None:
+        """The submission that the key stands for, as far as it is known."""
+        token = self._current.get(key)
+        return None if token is None else self._rows.get(token)
+
+    def submission(self, token: str) -> Row | None:
+        """The submission that began with this claim."""
+        return self._rows.get(token)
+
+    def generation(self, account: str, base_url: str, generation_id: str) -> list[Row]:
+        """The submissions that have this id."""
+        rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
+        return [row for row in rows if (row.account, row.base_url) == (account, base_url)]
+
+    def history(self, key: str) -> list[Row]:
+        """All the submissions of a key that are loaded."""
+        return [row for row in self._rows.values() if row.key == key]
+
+    def recall(self, key: str) -> list[Row]:
+        """All the submissions of a key that is locked, also those that nobody wanted in advance."""
+        self._take({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
+        return self.history(key)
+
+    # Moving
+
+    def add(self, row: Row, *, result: str | None = None) -> Row:
+        """A new submission. `result` is the result as JSON text."""
+        self._rows[row.token] = row
+        if result is not None:
+            self._results[row.token] = result
+        if row.generation_id is not None:
+            self._generations.setdefault(row.generation_id, []).append(row.token)
+        return row
+
+    def change(self, row: Row, *, result: str | None = None, **changes: Any) -> Row:
+        """Move a submission on."""
+        changed = replace(row, **changes)
+        self._rows[row.token] = changed
+        if result is not None:
+            self._results[row.token] = result
+        if changed.generation_id is not None and row.generation_id is None:
+            self._generations.setdefault(changed.generation_id, []).append(row.token)
+        return changed
+
+    def point(self, key: str, token: str | None) -> None:
+        """Let the key stand for another submission, or for none."""
+        if token is None:
+            self._current.pop(key, None)
+        else:
+            self._current[key] = token
+
+    def remove(self, row: Row) -> None:
+        """Delete a submission, and the key with it where it stands for it."""
+        self._removed.append(row)
+        if self._current.get(row.key) == row.token:
+            self.point(row.key, None)
+
+    def decide(self, row: Row, action: str, by: str) -> None:
+        """Record a permission to pay again."""
+        self._decisions.append(Decision(row.key, row.token, row.generation_id, action, row.state, by, self.now))
+
+    def remember_upload(self, **values: Any) -> None:
+        """Record where an upload lives, instead of what was known of it."""
+        self._uploads.append(values)
+
+    # Writing
+
+    def flush(self) -> None:
+        """Write what has changed.
+
+        Raises:
+            Conflict: Another transaction moved one of the rows; this one must be rolled back.
+        """
+        self._flush_pointers()
+        self._flush_submissions()
+        if self._decisions:
+            values = [
+                {**vars(decision), "found": decision.found.value, "id": uuid.uuid4().hex}
+                for decision in self._decisions
+            ]
+            self._connection.execute(decisions.insert(), values)
+        for values in self._uploads:
+            self._connection.execute(self._upsert_upload(values))
+
+    def _flush_pointers(self) -> None:
+        execute = self._connection.execute
+        added = [
+            {"key": key, "token": token} for key, token in sorted(self._current.items()) if key not in self._loaded
+        ]
+        if added and self._connection.dialect.name == "postgresql":
+            # The row may have been made since it was looked for: there was nothing to lock.
+            if len(execute(_INSERT_FREE_POINTERS, added).all()) != len(added):
+                raise Conflict
+        elif added:
+            execute(_INSERT_POINTERS, added)
+        loaded = [(key, token, self._current.get(key)) for key, token in sorted(self._loaded.items())]
+        moved = [
+            {"b_key": key, "b_token": token, "token": new} for key, token, new in loaded if new not in (None, token)
+        ]
+        self._compare_and_set(_MOVE_POINTERS, moved)
+        self._compare_and_set(
+            _DELETE_POINTERS, [{"b_key": key, "b_token": token} for key, token, new in loaded if not new]
+        )
+
+    def _flush_submissions(self) -> None:
+        added: list[dict[str, Any]] = []
+        changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for token, row in sorted(self._rows.items()):
+            stored = self._stored.get(token)
+            if stored is None:
+                added.append(_encode_row(row, self._results.get(token)))
+            elif stored is not row:
+                values = {
+                    column.name: _encode(column.name, getattr(row, column.name))
+                    for column in _PLAIN
+                    if getattr(row, column.name) != getattr(stored, column.name)
+                }
+                if token in self._results:
+                    values["result"] = self._results[token]
+                if values:
+                    expected = {"b_token": token, "b_state": stored.state.value}
+                    changed.setdefault(tuple(sorted(values)), []).append({**values, **expected})
+        if added:
+            self._connection.execute(_INSERT_ROWS, added)
+        for names, values in changed.items():
+            self._compare_and_set(_update_rows(names), values)
+        gone = [{"b_token": row.token, "b_state": row.state.value} for row in self._removed]
+        self._compare_and_set(_DELETE_ROWS, gone)
+
+    def _compare_and_set(self, statement: sa.Update | sa.Delete, values: list[dict[str, Any]]) -> None:
+        if not values:
+            return
+        matched = self._connection.execute(statement, values).rowcount
+        # asyncpg does not count for many values at once (-1); there the rows are locked, and cannot have moved.
+        if 0 <= matched != len(values):
+            raise Conflict
+
+    def _upsert_upload(self, values: dict[str, Any]) -> sa.Insert:
+        insert: Callable[..., Any] = (
+            postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
+        )
+        statement = insert(uploads).values(**values)
+        found = list(uploads.primary_key.columns)
+        return statement.on_conflict_do_update(
+            index_elements=found, set_={"url": statement.excluded.url, "expires_at": statement.excluded.expires_at}
+        )

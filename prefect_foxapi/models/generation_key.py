@@ -1,0 +1,135 @@
+"""What makes two generations the same one: the generation key, and Prefect's cache policy built on it.
+
+The key is the SHA-256 of the canonical JSON of everything that decides the answer, and of nothing else. A local
+attachment counts by the digest of its bytes: never by its path, its name, or the URL that an upload gave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from prefect_foxapi.errors import InvalidRequest
+from prefect_foxapi.models.attachments import attachment_digest
+from prefect_foxapi.models.messages import GenerationRequest
+
+KEY_VERSION = 1
+
+# Every field and argument is named in one of these; a test fails when one is added and nobody decided.
+IN_THE_KEY = frozenset(
+    {
+        *("model", "messages", "max_tokens", "temperature", "top_p", "stop"),
+        *("prompt", "output_type", "sample", "openai_parameters", "credentials", "base_url", "account", "api_key"),
+    }
+)
+NOT_IN_THE_KEY = frozenset(
+    {
+        *("stream", "timeout", "poll", "on_delta", "on_ambiguous", "log_lines"),
+        *("submit_timeout", "connect_timeout", "max_connections", "allow_http"),
+    }
+)
+_NOTHING_SAID = frozenset({"max_tokens", "temperature", "top_p", "stop"})
+
+
+def digests_of(request: GenerationRequest) -> dict[str, str]:
+    """SHA-256 of every attachment whose bytes this machine has, by URL. This reads files: keep it off an event loop.
+
+    Raises:
+        InvalidRequest: A file is missing, empty or unreadable, or a data URI is broken.
+    """
+    digests: dict[str, str] = {}
+    for path, part in request.attachments():
+        url = part.attachment.url
+        if url not in digests and (digest := attachment_digest(part.attachment, path)):
+            digests[url] = digest
+    return digests
+
+
+def generation_key(
+    request: GenerationRequest,
+    *,
+    account: str,
+    base_url: str,
+    sample: int = 0,
+    path: str = "/v1/llm/generations",
+    digests: Mapping[str, str] | None = None,
+) -> str:
+    """The identity of a request, 64 hex digits; equal in every process, on every machine and version of Python.
+
+    Args:
+        request: The request, with local attachments not yet uploaded.
+        account: Whose generation it is; two accounts never share one.
+        base_url: Origin of the service.
+        sample: Another number is another generation of the same request.
+        path: Which kind of generation.
+        digests: What `digests_of` said, if it was already asked.
+
+    Raises:
+        InvalidRequest: `sample` is not a whole number, or a local attachment cannot be read.
+    """
+    if not isinstance(cast("Any", sample), int):
+        raise InvalidRequest(f"sample: {sample!r} is not a whole number; give 0, 1, 2, …", field="sample")
+    digests = digests_of(request) if digests is None else digests
+    identity = {
+        "version": KEY_VERSION,
+        "account": account,
+        "base_url": base_url,
+        "path": path,
+        "sample": sample,
+        "body": _canonical_body(request.body(), digests),
+    }
+    return hashlib.sha256(canonical_json(identity)).hexdigest()
+
+
+def salted_key(key: str, *salt: str) -> str:
+    """A key of its own for one occasion of asking, where an answer must not be shared with other occasions."""
+    return hashlib.sha256(canonical_json([key, *salt])).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON in the one form that equal values have."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def _canonical_body(body: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    kept = {
+        name: value
+        for name, value in body.items()
+        if name != "stream" and not (value is None and name in _NOTHING_SAID)
+    }
+    kept["messages"] = [_canonical_message(message, digests) for message in body["messages"]]
+    return kept
+
+
+def _canonical_message(message: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    kept = {name: value for name, value in message.items() if value is not None}
+    content = kept.get("content")
+    if not isinstance(content, list):
+        return kept
+    parts = [_canonical_part(part, digests) for part in cast("list[dict[str, Any]]", content)]
+    # A text alone and a list with that text alone say the same (contract §2).
+    kept["content"] = parts[0]["text"] if len(parts) == 1 and set(parts[0]) == {"type", "text"} else parts
+    return kept
+
+
+def _canonical_part(part: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    inner = part.get(part["type"])
+    if not isinstance(inner, dict):
+        return part
+    fields = cast("dict[str, Any]", inner)
+    digest = digests.get(fields["url"])
+    if digest is None:
+        return part
+    return {**part, part["type"]: {**{k: v for k, v in fields.items() if k != "url"}, "sha256": digest}}
