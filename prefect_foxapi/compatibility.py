@@ -33,6 +33,18 @@ _MOVED = {
     "waiting": ("client.waiter",),
 }
 
+# Names that also changed, by former module.
+_RENAMED = {
+    "signals": {
+        "CoolingDown": "CooldownStarted",
+        "RequestRepeated": "RetryScheduled",
+        "Signal": "HookEvent",
+        "StreamDisagreed": "StreamResultMismatch",
+        "StreamGaveWay": "StreamFellBackToPolling",
+        "tell": "emit",
+    },
+}
+
 
 class _MovedModule(ModuleType):
     """A module that imports its names from their new homes when they are asked for."""
@@ -40,13 +52,15 @@ class _MovedModule(ModuleType):
     def __init__(self, name: str, homes: tuple[str, ...]) -> None:
         super().__init__(f"{_PACKAGE}.{name}", f"Names that moved to {', '.join(homes)}.")
         self._homes = homes
+        self._renamed = _RENAMED.get(name, {})
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_"):
             for home in self._homes:
-                module = import_module(f"{_PACKAGE}.{home}")
-                if name in vars(module):
-                    return vars(module)[name]
+                names = vars(import_module(f"{_PACKAGE}.{home}"))
+                found = self._renamed.get(name, name)
+                if found in names:
+                    return names[found]
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 

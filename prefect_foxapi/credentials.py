@@ -17,7 +17,7 @@ from prefect_foxapi.client.config import DEFAULT_BASE_URL, checked_api_key, chec
 from prefect_foxapi.errors import AuthenticationError
 
 _LOADED_FOR = 60.0
-_WAYS = (
+_NO_API_KEY = (
     "there is no FoxAPI key: pass credentials=FoxAPICredentials(api_key=…), or the name of a saved block, "
     "credentials='my-foxapi', or set the environment variable FOXAPI_API_KEY"
 )
@@ -70,7 +70,7 @@ class FoxAPICredentials(CredentialsBlock):
         """
         api_key = os.environ.get("FOXAPI_API_KEY", "").strip()
         if not api_key:
-            raise AuthenticationError(_WAYS)
+            raise AuthenticationError(_NO_API_KEY)
         base_url = os.environ.get("FOXAPI_BASE_URL", "").strip() or DEFAULT_BASE_URL
         return cls(api_key=SecretStr(api_key), base_url=base_url)
 
@@ -88,7 +88,7 @@ class FoxAPICredentials(CredentialsBlock):
         if isinstance(credentials, FoxAPICredentials):
             return credentials
         if not isinstance(cast("Any", credentials), str):
-            raise AuthenticationError(f"credentials cannot be of type {type(credentials).__name__}: {_WAYS}")
+            raise AuthenticationError(f"credentials cannot be of type {type(credentials).__name__}: {_NO_API_KEY}")
         settings = get_current_settings()
         # The same name is another block in another workspace.
         identity = (str(settings.api.url), str(settings.home), credentials)
@@ -100,7 +100,7 @@ class FoxAPICredentials(CredentialsBlock):
             block = cast("FoxAPICredentials", cls.load(credentials, _sync=True))  # pyright: ignore[reportCallIssue]
         except ValueError as error:
             raise AuthenticationError(
-                f"there is no saved block {credentials!r} of FoxAPI credentials; {_WAYS}"
+                f"there is no saved block {credentials!r} of FoxAPI credentials; {_NO_API_KEY}"
             ) from error
         _loaded[identity] = (time.monotonic(), block)
         return block
@@ -163,7 +163,7 @@ class FoxAPICredentials(CredentialsBlock):
 
     def _key(self) -> str:
         if not self.api_key.get_secret_value().strip():
-            raise AuthenticationError(_WAYS)
+            raise AuthenticationError(_NO_API_KEY)
         return checked_api_key(self.api_key.get_secret_value())
 
 

@@ -15,12 +15,12 @@ logger = logging.getLogger("prefect_foxapi")
 
 
 @dataclass(frozen=True)
-class Signal:
+class HookEvent:
     """Something that happened."""
 
 
 @dataclass(frozen=True)
-class RequestRepeated(Signal):
+class RetryScheduled(HookEvent):
     """A request will be sent again after `delay` seconds, because of `reason`."""
 
     method: str
@@ -31,14 +31,14 @@ class RequestRepeated(Signal):
 
 
 @dataclass(frozen=True)
-class CoolingDown(Signal):
+class CooldownStarted(HookEvent):
     """FoxAPI answered 429: every request of this client waits for `seconds` (contract §5)."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
-class StatusChanged(Signal):
+class StatusChanged(HookEvent):
     """A generation was seen in another status than before."""
 
     generation_id: str
@@ -48,7 +48,7 @@ class StatusChanged(Signal):
 
 
 @dataclass(frozen=True)
-class StreamResumed(Signal):
+class StreamResumed(HookEvent):
     """A stream broke and goes on at chunk `offset` (contract §4)."""
 
     generation_id: str
@@ -57,7 +57,7 @@ class StreamResumed(Signal):
 
 
 @dataclass(frozen=True)
-class StreamGaveWay(Signal):
+class StreamFellBackToPolling(HookEvent):
     """A stream cannot be had, or not any more; the wait goes on by polling (contract §4)."""
 
     generation_id: str
@@ -65,7 +65,7 @@ class StreamGaveWay(Signal):
 
 
 @dataclass(frozen=True)
-class StreamDisagreed(Signal):
+class StreamResultMismatch(HookEvent):
     """The stream and the generation have different texts; the generation's is the one that counts (contract §4)."""
 
     generation_id: str
@@ -74,15 +74,15 @@ class StreamDisagreed(Signal):
 class Hook(Protocol):
     """Whoever wants to know."""
 
-    def __call__(self, signal: Signal, /) -> None:
+    def __call__(self, event: HookEvent, /) -> None:
         """Take note of what happened."""
         ...
 
 
-def tell(hooks: Iterable[Hook], signal: Signal) -> None:
+def emit(hooks: Iterable[Hook], event: HookEvent) -> None:
     """Tell every hook."""
     for hook in hooks:
         try:
-            hook(signal)
+            hook(event)
         except Exception:
-            logger.exception("A hook failed on %s; going on without it", type(signal).__name__)
+            logger.exception("A hook failed on %s; going on without it", type(event).__name__)

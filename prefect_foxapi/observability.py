@@ -9,12 +9,12 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from prefect_foxapi.hooks import (
-    CoolingDown,
-    RequestRepeated,
-    Signal,
+    CooldownStarted,
+    HookEvent,
+    RetryScheduled,
     StatusChanged,
-    StreamDisagreed,
-    StreamGaveWay,
+    StreamFellBackToPolling,
+    StreamResultMismatch,
     StreamResumed,
 )
 from prefect_foxapi.ledger import Claimant
@@ -31,26 +31,26 @@ def run_logger() -> Logger:
         return logging.getLogger("prefect_foxapi")
 
 
-def log_signal(signal: Signal) -> None:
+def log_event(event: HookEvent) -> None:
     """A hook that writes what the client and the wait tell into the run's log."""
     logger = run_logger()
-    match signal:
+    match event:
         case StatusChanged(generation_id, status, progress, elapsed):
             # A completed one is told of by `log_generation`, a moment later and in full.
             level = logging.DEBUG if status == "completed" else logging.INFO
             logger.log(level, "Generation %s is %s (%.0f %%) after %.1f s", generation_id, status, progress, elapsed)
-        case RequestRepeated(method, path, attempt, delay, reason):
+        case RetryScheduled(method, path, attempt, delay, reason):
             logger.warning("%s %s failed, attempt %d, again in %.1f s: %s", method, path, attempt, delay, reason)
-        case CoolingDown(seconds):
+        case CooldownStarted(seconds):
             logger.warning("FoxAPI asks for fewer requests; all of them wait for %.1f s", seconds)
         case StreamResumed(generation_id, offset, reason):
             logger.info("Stream of %s goes on at chunk %d: %s", generation_id, offset, reason)
-        case StreamGaveWay(generation_id, reason):
+        case StreamFellBackToPolling(generation_id, reason):
             logger.info("Polling %s, since there is no stream: %s", generation_id, reason)
-        case StreamDisagreed(generation_id):
+        case StreamResultMismatch(generation_id):
             logger.warning("Stream and result of %s have different texts; the result counts", generation_id)
         case _:
-            logger.info("%r", signal)
+            logger.info("%r", event)
 
 
 def log_generation(generation: Generation[object]) -> None:

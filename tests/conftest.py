@@ -10,7 +10,7 @@ import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.hooks import Signal
+from prefect_foxapi.hooks import HookEvent
 from tests.clocks import RunningClock
 
 API_KEY = "sk-test-0123456789abcdef"
@@ -28,20 +28,20 @@ def running_clock() -> RunningClock:
 
 
 @pytest.fixture
-def signals() -> list[Signal]:
+def events() -> list[HookEvent]:
     return []
 
 
 @pytest.fixture
-async def make_client(running_clock: RunningClock, signals: list[Signal]) -> AsyncIterator[MakeClient]:
-    """Makes clients of a server; each is closed in the end, and tells `signals` what happens."""
+async def make_client(running_clock: RunningClock, events: list[HookEvent]) -> AsyncIterator[MakeClient]:
+    """Makes clients of a server; each is closed in the end, and tells `events` what happens."""
     async with AsyncExitStack() as stack:
 
         def make(base_url: str, **options: Any) -> FoxAPIClient:
             options.setdefault("clock", running_clock)
             options.setdefault("sleep", running_clock.sleep)
             options.setdefault("retry", RetryPolicy(jitter=0))
-            client = FoxAPIClient(API_KEY, base_url=base_url, hooks=(signals.append,), **options)
+            client = FoxAPIClient(API_KEY, base_url=base_url, hooks=(events.append,), **options)
             stack.push_async_callback(client.aclose)
             return client
 

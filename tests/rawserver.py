@@ -153,9 +153,9 @@ class RawServer:
             assert fitting, f"the test has no script for {line}"
             where = max(fitting, key=len)
             script = script[where]
-        turn = self._played.get(where, 0)
-        self._played[where] = turn + 1
-        return script[min(turn, len(script) - 1)]
+        request_slot = self._played.get(where, 0)
+        self._played[where] = request_slot + 1
+        return script[min(request_slot, len(script) - 1)]
 
 
 async def _read_body(request: Received, reader: asyncio.StreamReader) -> bytes:

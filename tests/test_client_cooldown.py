@@ -10,7 +10,7 @@ import pytest
 
 from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.errors import InsufficientCredits, RateLimited
-from prefect_foxapi.hooks import CoolingDown, RequestRepeated, Signal
+from prefect_foxapi.hooks import CooldownStarted, HookEvent, RetryScheduled
 from prefect_foxapi.models.generations import GenerationSnapshot
 from tests.clocks import RunningClock, SteppedClock
 from tests.conftest import MakeClient
@@ -35,7 +35,7 @@ async def first_chunk(client: Any) -> str:
     raise AssertionError("no chunk")
 
 
-async def test_429_cools_down_every_request_of_the_client(make_client: MakeClient, signals: list[Signal]) -> None:
+async def test_429_cools_down_every_request_of_the_client(make_client: MakeClient, events: list[HookEvent]) -> None:
     clock = SteppedClock()
     script = {
         SUBMIT: [answer(generation())],
@@ -57,9 +57,9 @@ async def test_429_cools_down_every_request_of_the_client(make_client: MakeClien
             *("processing", "pending", "processing")
         ]
         assert len(server.requests) == 5
-    assert [type(signal) for signal in signals] == [CoolingDown, RequestRepeated]
-    assert isinstance(signals[0], CoolingDown)
-    assert 7 <= signals[0].seconds < 8
+    assert [type(event) for event in events] == [CooldownStarted, RetryScheduled]
+    assert isinstance(events[0], CooldownStarted)
+    assert 7 <= events[0].seconds < 8
 
 
 async def test_another_client_is_not_cooled_down(make_client: MakeClient) -> None:
@@ -75,18 +75,18 @@ async def test_another_client_is_not_cooled_down(make_client: MakeClient) -> Non
 
 
 async def test_cool_down_grows_while_answers_are_429_and_ends_with_success(
-    make_client: MakeClient, running_clock: RunningClock, signals: list[Signal]
+    make_client: MakeClient, running_clock: RunningClock, events: list[HookEvent]
 ) -> None:
     replies = [*[refusal(429)] * 3, answer(generation()), refusal(429), answer(generation())]
     async with RawServer(replies) as server:
         client = make_client(server.url, retry=RetryPolicy(initial=1, jitter=0))
         await client.submit(BODY)
         await client.submit(BODY)
-    assert [signal.seconds for signal in signals if isinstance(signal, CoolingDown)] == [1.0, 2.0, 4.0, 1.0]
+    assert [event.seconds for event in events if isinstance(event, CooldownStarted)] == [1.0, 2.0, 4.0, 1.0]
 
 
 async def test_refusals_of_requests_that_were_on_their_way_together_count_once(
-    make_client: MakeClient, signals: list[Signal]
+    make_client: MakeClient, events: list[HookEvent]
 ) -> None:
     clock = SteppedClock()
     held = Held(refusal(429))
@@ -97,7 +97,7 @@ async def test_refusals_of_requests_that_were_on_their_way_together_count_once(
         await server.has_received(8)
         held.release()
         await clock.sleepers(8)
-        assert [signal.seconds for signal in signals if isinstance(signal, CoolingDown)] == [1.0]
+        assert [event.seconds for event in events if isinstance(event, CooldownStarted)] == [1.0]
         clock.advance(2)
         await asyncio.wait_for(asyncio.gather(*asked), 5)
     assert len(server.requests) == 16

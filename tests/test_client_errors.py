@@ -37,7 +37,7 @@ MESSAGE = "said by the service (request_id: req-0123456789abcdef)"
 
 
 @dataclass(frozen=True)
-class Row:
+class Submission:
     """One row of contract §5, and how often each kind of request is sent that gets it."""
 
     status: int
@@ -49,16 +49,16 @@ class Row:
     sent_read: int = 1
 
 
-def final(status: int, type: str | None, code: str | None, kind: type[FoxAPIError]) -> Row:
-    return Row(status, type, code, kind, kind)
+def final(status: int, type: str | None, code: str | None, kind: type[FoxAPIError]) -> Submission:
+    return Submission(status, type, code, kind, kind)
 
 
-def broken(status: int, type: str | None, code: str | None) -> Row:
-    return Row(status, type, code, AmbiguousSubmission, ServiceUnavailable, sent_read=ATTEMPTS)
+def broken(status: int, type: str | None, code: str | None) -> Submission:
+    return Submission(status, type, code, AmbiguousSubmission, ServiceUnavailable, sent_read=ATTEMPTS)
 
 
-def later(code: str) -> Row:
-    return Row(422, "invalid_request_error", code, ServiceUnavailable, ServiceUnavailable, sent_read=ATTEMPTS)
+def later(code: str) -> Submission:
+    return Submission(422, "invalid_request_error", code, ServiceUnavailable, ServiceUnavailable, sent_read=ATTEMPTS)
 
 
 INVALID = "invalid_request_error"
@@ -80,15 +80,15 @@ TABLE = [
     final(422, "model_not_found", None, UnknownModel),
     final(422, INVALID, "a_code_that_is_new", InvalidRequest),
     *(later(code) for code in ("no_compatible_channel", "unsupported_advanced_options", "service_unavailable_error")),
-    Row(422, "service_unavailable_error", None, ServiceUnavailable, ServiceUnavailable, sent_read=ATTEMPTS),
-    Row(429, "rate_limit_error", None, RateLimited, RateLimited, ATTEMPTS, ATTEMPTS),
+    Submission(422, "service_unavailable_error", None, ServiceUnavailable, ServiceUnavailable, sent_read=ATTEMPTS),
+    Submission(429, "rate_limit_error", None, RateLimited, RateLimited, ATTEMPTS, ATTEMPTS),
     broken(500, "server_error", None),
     broken(500, "internal_error", "internal_error"),
     broken(502, "service_unavailable", None),
     broken(503, "service_unavailable", "all_platforms_exhausted"),
     broken(504, None, None),
     # What the contract does not name: a proxy in between may answer these when the request has gone on already.
-    *(Row(status, None, None, AmbiguousSubmission, InvalidRequest) for status in (408, 409, 425, 499)),
+    *(Submission(status, None, None, AmbiguousSubmission, InvalidRequest) for status in (408, 409, 425, 499)),
     final(418, None, None, InvalidRequest),
     broken(529, None, "overloaded"),
 ]
@@ -96,7 +96,7 @@ rows = pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.status} {row
 
 
 @rows
-async def test_submission(make_client: MakeClient, row: Row) -> None:
+async def test_submission(make_client: MakeClient, row: Submission) -> None:
     async with RawServer([refusal(row.status, row.type, row.code, MESSAGE)]) as server:
         with pytest.raises(FoxAPIError) as caught:
             await make_client(server.url, retry=POLICY).submit(BODY)
@@ -106,7 +106,7 @@ async def test_submission(make_client: MakeClient, row: Row) -> None:
 
 
 @rows
-async def test_read(make_client: MakeClient, row: Row) -> None:
+async def test_read(make_client: MakeClient, row: Submission) -> None:
     async with RawServer([refusal(row.status, row.type, row.code, MESSAGE)]) as server:
         with pytest.raises(FoxAPIError) as caught:
             await make_client(server.url, retry=POLICY).get(GENERATION_ID)
@@ -116,7 +116,7 @@ async def test_read(make_client: MakeClient, row: Row) -> None:
     assert len(server.requests) == row.sent_read
 
 
-def assert_tells_all(error: FoxAPIError, row: Row) -> None:
+def assert_tells_all(error: FoxAPIError, row: Submission) -> None:
     assert (error.status, error.type, error.code) == (row.status, row.type, row.code)
     assert error.request_id == "req-0123456789abcdef"
     assert MESSAGE in str(error)

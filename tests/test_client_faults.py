@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.waiter import Wait
+from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.emulator.faults import FaultKind
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InsufficientCredits, UnreadableResponse
@@ -80,7 +80,7 @@ async def test_what_goes_wrong_later_costs_nothing(
         emulator.add_fault(**rule, count=2)
         client = make_client(emulator.url, retry=RetryPolicy(attempts=5, jitter=0))
         snapshot = await client.submit({**BODY, "stream": True})
-        wait = Wait(client, snapshot.id, age=0.0)
+        wait = GenerationWaiter(client, snapshot.id, age=0.0)
         ended, _ = await wait.by_stream()
         assert ended.has_result
         assert emulator.counts()["POST", "submit"] == 1 == len(emulator.ledger())

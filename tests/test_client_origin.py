@@ -12,7 +12,7 @@ import pytest
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.config import checked_origin
 from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.waiter import Wait
+from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     AuthenticationError,
@@ -36,14 +36,14 @@ async def test_redirects_are_not_followed(make_client: MakeClient, status: int) 
             client = make_client(server.url, retry=RetryPolicy(attempts=2, jitter=0))
             with pytest.raises(AmbiguousSubmission) as lost:
                 await client.submit(BODY)
-            with pytest.raises(UnreadableResponse) as unreadable:
+            with pytest.raises(UnreadableResponse) as unreadable_response:
                 await client.get(GENERATION_ID)
             with pytest.raises(UnreadableResponse):
                 await client.upload(b"x", name="x.png")
             with pytest.raises(UnreadableResponse):
                 await anext(client.stream(GENERATION_ID))
         assert elsewhere.connections == 0
-    assert lost.value.status == unreadable.value.status == status
+    assert lost.value.status == unreadable_response.value.status == status
     assert elsewhere.url in str(lost.value)
     assert len(server.asked("POST /v1/llm")) == 1
     assert all(request.header("authorization") == f"Bearer {API_KEY}" for request in server.requests)
@@ -62,7 +62,7 @@ async def test_stream_url_of_an_answer_is_never_called(make_client: MakeClient) 
             snapshot = await client.submit({**BODY, "stream": True})
             assert snapshot.stream
             assert snapshot.stream.url == link["url"]
-            _, reader = await Wait(client, snapshot.id).by_stream()
+            _, reader = await GenerationWaiter(client, snapshot.id).by_stream()
             assert reader.answer.text == "hi"
         assert elsewhere.connections == 0
 
@@ -93,9 +93,9 @@ async def test_no_id_can_change_where_a_request_goes(make_client: MakeClient, id
         with pytest.raises(InvalidRequest):
             await anext(client.stream(identity))
         with pytest.raises(InvalidRequest):
-            await Wait(client, identity).by_polling()
+            await GenerationWaiter(client, identity).by_polling()
         with pytest.raises(InvalidRequest):
-            await Wait(client, identity).by_stream()
+            await GenerationWaiter(client, identity).by_stream()
     assert server.connections == 0
 
 

@@ -15,7 +15,7 @@ from prefect_foxapi.client.poll_policy import (
     Durations,
     DurationSample,
     PollPolicy,
-    Reading,
+    ProgressReading,
     RetryPolicy,
     delay_for_results,
     next_delay,
@@ -96,73 +96,73 @@ def test_a_poll_policy_that_cannot_work_is_refused(fields: dict[str, float], rem
 
 
 def sample_of(*durations: float) -> DurationSample:
-    learned = Durations()
+    duration_stats = Durations()
     for duration in durations:
-        learned.record("model", duration)
-    sample = learned.of("model")
+        duration_stats.record("model", duration)
+    sample = duration_stats.of("model")
     assert sample is not None
     return sample
 
 
 def test_a_sample_is_sorted_kept_apart_by_model_and_the_same_until_something_is_recorded() -> None:
-    learned = Durations()
+    duration_stats = Durations()
     for seconds in (3.0, 1.0, 2.0):
-        learned.record("a", seconds)
-    learned.record("b", 9.0)
-    before = learned.of("a")
+        duration_stats.record("a", seconds)
+    duration_stats.record("b", 9.0)
+    before = duration_stats.of("a")
     assert before is not None
     assert before.seconds == (1.0, 2.0, 3.0)
-    assert learned.of("a") is before
-    learned.record("a", 4.0)
-    after = learned.of("a")
+    assert duration_stats.of("a") is before
+    duration_stats.record("a", 4.0)
+    after = duration_stats.of("a")
     assert after is not None
     assert (before.seconds, after.seconds) == ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0, 4.0))
-    assert learned.of("c") is None
+    assert duration_stats.of("c") is None
 
 
 def test_only_the_last_durations_of_the_last_models_are_remembered() -> None:
-    learned = Durations(sample_size=3, models=2)
+    duration_stats = Durations(sample_size=3, models=2)
     for seconds in (1.0, 2.0, 3.0, 4.0):
-        learned.record("a", seconds)
-    learned.record("b", 1.0)
-    assert learned.of("b") is not None
-    learned.record("a", 5.0)
-    learned.record("c", 1.0)
-    sample = learned.of("a")
+        duration_stats.record("a", seconds)
+    duration_stats.record("b", 1.0)
+    assert duration_stats.of("b") is not None
+    duration_stats.record("a", 5.0)
+    duration_stats.record("c", 1.0)
+    sample = duration_stats.of("a")
     assert sample is not None
     assert sample.seconds == (3.0, 4.0, 5.0)
-    assert learned.of("b") is None
-    assert learned.of("c") is not None
+    assert duration_stats.of("b") is None
+    assert duration_stats.of("c") is not None
 
 
 def test_an_end_that_nobody_saw_is_learned_as_the_middle_between_two_polls() -> None:
-    learned = Durations()
-    learned.record("model", 10.0, unfinished_at=6.0)
-    sample = learned.of("model")
+    duration_stats = Durations()
+    duration_stats.record("model", 10.0, unfinished_at=6.0)
+    sample = duration_stats.of("model")
     assert sample is not None
     assert sample.seconds == (8.0,)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
 def test_what_cannot_be_a_duration_is_not_learned(seconds: float) -> None:
-    learned = Durations()
-    learned.record("model", seconds)
-    assert learned.of("model") is None
+    duration_stats = Durations()
+    duration_stats.record("model", seconds)
+    assert duration_stats.of("model") is None
 
 
 def test_threads_may_learn_together() -> None:
-    learned = Durations(sample_size=10, models=3)
+    duration_stats = Durations(sample_size=10, models=3)
 
     def work(seed: int) -> None:
         draw = random.Random(seed)
         for _ in range(2_000):
-            learned.record(f"model {draw.randrange(6)}", draw.uniform(1, 9))
-            sample = learned.of(f"model {draw.randrange(6)}")
+            duration_stats.record(f"model {draw.randrange(6)}", draw.uniform(1, 9))
+            sample = duration_stats.of(f"model {draw.randrange(6)}")
             assert sample is None or len(sample.seconds) <= 10
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert sum(learned.of(f"model {i}") is not None for i in range(6)) == 3
+    assert sum(duration_stats.of(f"model {i}") is not None for i in range(6)) == 3
 
 
 def test_a_log_normal_sample_is_described_by_its_median_and_spread() -> None:
@@ -238,22 +238,25 @@ def test_progress_that_lies_costs_little(lie: str) -> None:
 
 
 def test_the_first_poll_waits_until_the_generation_can_be_done() -> None:
-    learned = sample_of(*[60.0 + i % 7 for i in range(64)])
+    duration_stats = sample_of(*[60.0 + i % 7 for i in range(64)])
     policy = PollPolicy(maximum=300)
-    assert 20 < next_delay(policy, elapsed=0, learned=learned, random=lowest) < 66
+    assert 20 < next_delay(policy, elapsed=0, duration_stats=duration_stats, random=lowest) < 66
     assert next_delay(policy, elapsed=0, random=lowest) < 6
 
 
 def test_polls_are_densest_where_the_end_is_likely() -> None:
-    learned = sample_of(*[60.0 + i % 7 for i in range(64)])
-    delays = [next_delay(PollPolicy(maximum=300), elapsed=at, learned=learned, random=lowest) for at in (20, 60, 600)]
+    duration_stats = sample_of(*[60.0 + i % 7 for i in range(64)])
+    delays = [
+        next_delay(PollPolicy(maximum=300), elapsed=at, duration_stats=duration_stats, random=lowest)
+        for at in (20, 60, 600)
+    ]
     assert delays[1] < delays[0] / 3
     assert delays[1] < delays[2] / 3
 
 
 def test_progress_that_moves_points_to_the_end() -> None:
     policy = PollPolicy(minimum=0.1)
-    readings: list[Reading] = [(2.0, 20), (5.0, 50)]
+    readings: list[ProgressReading] = [(2.0, 20), (5.0, 50)]
     # Ten per cent a second, or a little less: progress is told in whole per cents.
     assert 5.1 < next_delay(policy, elapsed=5, progress=readings, random=highest) < 5.3
     # The beginning is a reading, too.
@@ -268,7 +271,7 @@ def test_progress_never_holds_a_poll_back_for_long() -> None:
 
 
 @pytest.mark.parametrize("last", [(5.0, 40), (5.0, 30), (5.0, 100), (4.0, 50)])
-def test_progress_that_does_not_move_says_nothing(last: Reading) -> None:
+def test_progress_that_does_not_move_says_nothing(last: ProgressReading) -> None:
     told = next_delay(PollPolicy(), elapsed=5, progress=[(4.0, 40), last], random=lowest)
     assert told == next_delay(PollPolicy(), elapsed=5, random=lowest)
 
@@ -284,15 +287,20 @@ def test_clocks_that_disagree_do_no_harm() -> None:
 
 @pytest.mark.parametrize("elapsed", [1e4, 1e9, 1e300, math.inf])
 def test_a_generation_that_takes_longer_than_any_other_is_still_asked_for(elapsed: float) -> None:
-    learned = sample_of(*[8.0] * 64)
-    assert next_delay(PollPolicy(), elapsed=elapsed, learned=learned, random=lowest) == PollPolicy().maximum
+    duration_stats = sample_of(*[8.0] * 64)
+    assert (
+        next_delay(PollPolicy(), elapsed=elapsed, duration_stats=duration_stats, random=lowest) == PollPolicy().maximum
+    )
 
 
 def test_a_fixed_interval_is_kept() -> None:
     policy = PollPolicy(interval=30)
-    learned = sample_of(1.0)
+    duration_stats = sample_of(1.0)
     for elapsed in (0, 1, 10_000):
-        assert next_delay(policy, elapsed=elapsed, progress=[(1.0, 99)], learned=learned, random=lowest) == 30
+        assert (
+            next_delay(policy, elapsed=elapsed, progress=[(1.0, 99)], duration_stats=duration_stats, random=lowest)
+            == 30
+        )
     assert delay_for_results(policy, since=0.1, random=lowest) == 30
 
 
@@ -325,10 +333,10 @@ seconds = st.floats(0.001, 1e6)
     number=st.floats(0, 1, exclude_max=True),
 )
 def test_every_delay_is_within_its_limits(
-    limits: list[float], elapsed: float, progress: list[Reading], durations: list[float], number: float
+    limits: list[float], elapsed: float, progress: list[ProgressReading], durations: list[float], number: float
 ) -> None:
     policy = PollPolicy(minimum=limits[0], maximum=limits[1])
-    learned = DurationSample.of(durations) if durations else None
-    delay = next_delay(policy, elapsed=elapsed, progress=progress, learned=learned, random=lambda: number)
+    duration_stats = DurationSample.of(durations) if durations else None
+    delay = next_delay(policy, elapsed=elapsed, progress=progress, duration_stats=duration_stats, random=lambda: number)
     assert policy.minimum <= delay <= policy.maximum
     assert policy.minimum <= delay_for_results(policy, since=max(elapsed, 0), random=lambda: number) <= policy.maximum

@@ -9,7 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from prefect_foxapi.client.responses import error_of, is_ambiguous, read_credits, redacted, unreadable
+from prefect_foxapi.client.responses import (
+    error_from_response,
+    is_ambiguous,
+    read_credits,
+    redacted,
+    unreadable_response,
+)
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InvalidRequest, UnreadableResponse
 
 WIRE = Path(__file__).parent / "wire"
@@ -19,7 +25,7 @@ ERRORS: dict[str, dict[str, Any]] = json.loads((WIRE / "errors.json").read_text(
 def error(status: int, body: Any, *, paid: bool = False, headers: dict[str, str] | None = None) -> FoxAPIError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = httpx.Request("POST" if paid else "GET", "https://api.foxapi.cc/v1/tasks/x")
-    return error_of(httpx.Response(status, headers=headers, request=request), content, paid=paid)
+    return error_from_response(httpx.Response(status, headers=headers, request=request), content, paid=paid)
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -105,8 +111,8 @@ def test_keys_are_taken_out_of_whatever_is_said(text: str) -> None:
         error(500, {"error": {"message": text}}, paid=True),
         error(302, b"", headers={"location": text}, paid=True),
         error(403, text.encode()),
-        unreadable("JSON", text.encode()),
-        unreadable("JSON", {"said": text}, paid=True),
+        unreadable_response("JSON", text.encode()),
+        unreadable_response("JSON", {"said": text}, paid=True),
     ):
         assert "abcdef0123456789" not in f"{found} {found!r} {vars(found)}"
 
@@ -115,7 +121,7 @@ def test_ids_are_no_keys() -> None:
     """An answer that cannot be read may be all that is known of a generation that was paid for."""
     text = '{"id": "task-llm-1776874481-rj6bs3yb", "status": "pen'
     assert redacted(text) == text
-    assert "task-llm-1776874481-rj6bs3yb" in str(unreadable("JSON", text.encode(), paid=True))
+    assert "task-llm-1776874481-rj6bs3yb" in str(unreadable_response("JSON", text.encode(), paid=True))
 
 
 def test_only_a_clear_refusal_is_not_ambiguous() -> None:

@@ -13,7 +13,7 @@ import pytest
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
 from prefect_foxapi.client.streaming.sse import StreamReader
-from prefect_foxapi.client.waiter import Wait
+from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
     FoxAPIError,
@@ -24,7 +24,13 @@ from prefect_foxapi.errors import (
     ServiceUnavailable,
     UnreadableResponse,
 )
-from prefect_foxapi.hooks import CoolingDown, Signal, StreamDisagreed, StreamGaveWay, StreamResumed
+from prefect_foxapi.hooks import (
+    CooldownStarted,
+    HookEvent,
+    StreamFellBackToPolling,
+    StreamResultMismatch,
+    StreamResumed,
+)
 from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
 from prefect_foxapi.models.messages import GenerationRequest
 from tests.clocks import RunningClock
@@ -102,7 +108,7 @@ async def test_chunks_come_as_they_are_sent(make_client: MakeClient) -> None:
 @pytest.mark.parametrize("ending", [Peer.close, Peer.reset], ids=["closed", "reset"])
 @pytest.mark.parametrize("received", range(len(CHUNKS) + 1))
 async def test_drop_after_any_chunk(
-    make_client: MakeClient, signals: list[Signal], received: int, ending: Callable[[Peer], None]
+    make_client: MakeClient, events: list[HookEvent], received: int, ending: Callable[[Peer], None]
 ) -> None:
     async def drops(request: Received, peer: Peer) -> None:
         await streams(*CHUNKS[:received], then=lambda peer: None)(request, peer)
@@ -113,7 +119,7 @@ async def test_drop_after_any_chunk(
     async with RawServer([drops, from_offset(lambda rest: streams(*rest))]) as server:
         assert await read(make_client(server.url)) == TEXT
     assert [offset_of(request) for request in server.requests] == [0, received]
-    (resumed,) = signals
+    (resumed,) = events
     assert isinstance(resumed, StreamResumed)
     assert (resumed.generation_id, resumed.offset) == (GENERATION_ID, received)
 
@@ -204,10 +210,10 @@ async def test_comments_keep_a_stream_alive(make_client: MakeClient) -> None:
     assert len(server.requests) == 1
 
 
-async def test_429_on_a_stream_cools_everything_down(make_client: MakeClient, signals: list[Signal]) -> None:
+async def test_429_on_a_stream_cools_everything_down(make_client: MakeClient, events: list[HookEvent]) -> None:
     async with RawServer([refusal(429, headers={"Retry-After": "5"}), WHOLE]) as server:
         assert await read(make_client(server.url)) == TEXT
-    assert any(isinstance(signal, CoolingDown) for signal in signals)
+    assert any(isinstance(event, CooldownStarted) for event in events)
 
 
 async def test_stream_that_is_left_early_is_closed(make_client: MakeClient) -> None:
@@ -223,12 +229,12 @@ async def test_stream_that_is_left_early_is_closed(make_client: MakeClient) -> N
 # Waiting by stream
 
 
-def wait_of(client: FoxAPIClient, **options: Any) -> Wait:
-    return Wait(client, GENERATION_ID, **{"model": "gpt-5.5", "age": 0.0, **options})
+def wait_of(client: FoxAPIClient, **options: Any) -> GenerationWaiter:
+    return GenerationWaiter(client, GENERATION_ID, **{"model": "gpt-5.5", "age": 0.0, **options})
 
 
 async def test_end_comes_from_the_stream_and_the_rest_from_the_generation(
-    make_client: MakeClient, running_clock: RunningClock, signals: list[Signal]
+    make_client: MakeClient, running_clock: RunningClock, events: list[HookEvent]
 ) -> None:
     heard: list[ChatCompletionChunk] = []
     thoughts = [chunk(reasoning="six times "), chunk(reasoning="seven"), chunk("42", finish_reason="stop")]
@@ -242,18 +248,18 @@ async def test_end_comes_from_the_stream_and_the_rest_from_the_generation(
         *(("GET", f"/v1/llm/generations/{GENERATION_ID}/stream"), ("GET", f"/v1/tasks/{GENERATION_ID}"))
     ]
     assert sum(running_clock.slept) == 0
-    assert not any(isinstance(signal, StreamDisagreed | StreamGaveWay) for signal in signals)
+    assert not any(isinstance(event, StreamResultMismatch | StreamFellBackToPolling) for event in events)
 
 
 @pytest.mark.parametrize("text", [TEXT + "!", ""])
-async def test_stream_and_generation_that_disagree(make_client: MakeClient, signals: list[Signal], text: str) -> None:
+async def test_stream_and_generation_that_disagree(make_client: MakeClient, events: list[HookEvent], text: str) -> None:
     async with RawServer({STREAM: [WHOLE], TASK: [answer(generation("completed", text))]}) as server:
         snapshot, reader = await wait_of(make_client(server.url)).by_stream()
     assert reader.answer.text == TEXT
     completion = snapshot.completion()
     assert completion
     assert completion.choices[0].message.content == text
-    assert StreamDisagreed(GENERATION_ID) in signals
+    assert StreamResultMismatch(GENERATION_ID) in events
 
 
 async def test_result_that_lags_behind_the_stream_is_asked_for_often(
@@ -281,7 +287,7 @@ async def test_result_that_lags_behind_the_stream_is_asked_for_often(
         [answer("", 302, {"Location": "/elsewhere"})],
     ],
 )
-async def test_wait_goes_on_by_polling(make_client: MakeClient, signals: list[Signal], replies: list[Reply]) -> None:
+async def test_wait_goes_on_by_polling(make_client: MakeClient, events: list[HookEvent], replies: list[Reply]) -> None:
     heard: list[str] = []
     script = {STREAM: replies, TASK: [answer(generation("processing")), answer(generation("completed", TEXT))]}
     async with RawServer(script) as server:
@@ -290,8 +296,8 @@ async def test_wait_goes_on_by_polling(make_client: MakeClient, signals: list[Si
     assert snapshot.has_result
     assert len(server.asked(TASK)) == 2
     assert TEXT.startswith("".join(heard))
-    gave_way = [signal for signal in signals if isinstance(signal, StreamGaveWay)]
-    assert [signal.generation_id for signal in gave_way] == [GENERATION_ID]
+    gave_way = [event for event in events if isinstance(event, StreamFellBackToPolling)]
+    assert [event.generation_id for event in gave_way] == [GENERATION_ID]
     assert gave_way[0].reason
 
 
@@ -344,7 +350,7 @@ async def test_listener_that_breaks_does_not_lose_the_generation(
 
 
 async def test_streams_teach_how_long_generations_take(make_client: MakeClient, running_clock: RunningClock) -> None:
-    learned = Durations()
+    duration_stats = Durations()
 
     async def takes_half_a_minute(request: Received, peer: Peer) -> None:
         running_clock.now += 30
@@ -352,8 +358,8 @@ async def test_streams_teach_how_long_generations_take(make_client: MakeClient, 
 
     script = {STREAM: [takes_half_a_minute], TASK: [answer(generation("completed", TEXT))]}
     async with RawServer(script) as server:
-        await wait_of(make_client(server.url), age=10.0, learned=learned).by_stream()
-    sample = learned.of("gpt-5.5")
+        await wait_of(make_client(server.url), age=10.0, duration_stats=duration_stats).by_stream()
+    sample = duration_stats.of("gpt-5.5")
     assert sample
     assert sample.seconds == pytest.approx((40.0,))
 
@@ -376,7 +382,7 @@ async def client(make_client: MakeClient, emulator: Emulator) -> FoxAPIClient:
 async def told(client: FoxAPIClient, silence: float = 60.0) -> tuple[GenerationSnapshot, StreamReader]:
     request = GenerationRequest.build("Tell a story.", model="gpt-5.5", stream=True)
     snapshot = await client.submit(request)
-    return await Wait(client, snapshot.id, model="gpt-5.5", age=0.0).by_stream(silence=silence)
+    return await GenerationWaiter(client, snapshot.id, model="gpt-5.5", age=0.0).by_stream(silence=silence)
 
 
 def assert_whole(found: tuple[GenerationSnapshot, StreamReader]) -> None:
@@ -391,11 +397,13 @@ def assert_whole(found: tuple[GenerationSnapshot, StreamReader]) -> None:
     assert found[1].complete
 
 
-async def test_emulated_stream(client: FoxAPIClient, emulator: Emulator, signals: list[Signal]) -> None:
+async def test_emulated_stream(client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]) -> None:
     assert_whole(await told(client))
     assert emulator.counts()["GET", "stream"] == 1
     assert emulator.counts()["GET", "task"] == 1
-    assert not any(isinstance(signal, StreamResumed | StreamGaveWay | StreamDisagreed) for signal in signals)
+    assert not any(
+        isinstance(event, StreamResumed | StreamFellBackToPolling | StreamResultMismatch) for event in events
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,17 +426,17 @@ async def test_emulated_stream_that_breaks(client: FoxAPIClient, emulator: Emula
     assert len(emulator.ledger()) == 1
 
 
-async def test_emulated_error_event(client: FoxAPIClient, emulator: Emulator, signals: list[Signal]) -> None:
+async def test_emulated_error_event(client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]) -> None:
     emulator.add_fault(endpoint="stream", kind="sse_error", chunks=1)
     snapshot, _ = await told(client)
     assert snapshot.has_result
-    assert any(isinstance(signal, StreamGaveWay) for signal in signals)
+    assert any(isinstance(event, StreamFellBackToPolling) for event in events)
     assert len(emulator.ledger()) == 1
 
 
-async def test_emulated_generation_without_a_stream(client: FoxAPIClient, signals: list[Signal]) -> None:
+async def test_emulated_generation_without_a_stream(client: FoxAPIClient, events: list[HookEvent]) -> None:
     snapshot = await client.submit(GenerationRequest.build("Tell a story.", model="gpt-5.5"))
-    found, reader = await Wait(client, snapshot.id, age=0.0, policy=PollPolicy(interval=0.2)).by_stream()
+    found, reader = await GenerationWaiter(client, snapshot.id, age=0.0, policy=PollPolicy(interval=0.2)).by_stream()
     assert found.has_result
     assert reader.answer.text == ""
-    assert any(isinstance(signal, StreamGaveWay) for signal in signals)
+    assert any(isinstance(event, StreamFellBackToPolling) for event in events)

@@ -27,9 +27,9 @@ from prefect_foxapi import (
 )
 from prefect_foxapi.client.poll_policy import PollPolicy, RetryPolicy
 from prefect_foxapi.client.streaming.sse import StreamReader
-from prefect_foxapi.client.waiter import Wait
+from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
-from prefect_foxapi.hooks import Signal, StreamDisagreed, StreamGaveWay, StreamResumed
+from prefect_foxapi.hooks import HookEvent, StreamFellBackToPolling, StreamResultMismatch, StreamResumed
 from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
 from prefect_foxapi.tasks.event_loop import close_background
 
@@ -48,8 +48,8 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-async def client(emulator: Emulator, signals: list[Signal]) -> AsyncIterator[FoxAPIClient]:
-    async with client_of(emulator, signals) as made:
+async def client(emulator: Emulator, events: list[HookEvent]) -> AsyncIterator[FoxAPIClient]:
+    async with client_of(emulator, events) as made:
         yield made
 
 
@@ -61,9 +61,9 @@ def home(tmp_path: Path) -> Iterator[Path]:
     close_background()
 
 
-def client_of(emulator: Emulator, signals: list[Signal]) -> FoxAPIClient:
+def client_of(emulator: Emulator, events: list[HookEvent]) -> FoxAPIClient:
     retry = RetryPolicy(initial=0.01, maximum=0.01)
-    return FoxAPIClient(emulator.api_key, base_url=emulator.url, hooks=(signals.append,), retry=retry)
+    return FoxAPIClient(emulator.api_key, base_url=emulator.url, hooks=(events.append,), retry=retry)
 
 
 def credentials_of(emulator: Emulator) -> FoxAPICredentials:
@@ -101,7 +101,7 @@ class Taken:
 async def streamed(client: FoxAPIClient, generation_id: str, **options: Any) -> tuple[StreamReader, Taken]:
     """Wait by stream; the generation's own text is that of the script."""
     taken = Taken()
-    snapshot, reader = await Wait(client, generation_id, age=0.0, policy=OFTEN).by_stream(taken, **options)
+    snapshot, reader = await GenerationWaiter(client, generation_id, age=0.0, policy=OFTEN).by_stream(taken, **options)
     completion = snapshot.completion()
     assert completion is not None
     assert completion.choices[0].message.content == SCRIPTED["answer"]
@@ -116,22 +116,24 @@ def is_whole(reader: StreamReader, taken: Taken) -> bool:
     )
 
 
-def seen(signals: list[Signal], kind: type[Signal]) -> int:
-    return sum(isinstance(signal, kind) for signal in signals)
+def seen(events: list[HookEvent], kind: type[HookEvent]) -> int:
+    return sum(isinstance(signal, kind) for signal in events)
 
 
 # Breaks
 
 
-async def test_whole_stream(client: FoxAPIClient, signals: list[Signal]) -> None:
+async def test_whole_stream(client: FoxAPIClient, events: list[HookEvent]) -> None:
     reader, taken = await streamed(client, (await submitted(client)).id)
     assert is_whole(reader, taken)
     assert reader.answer.finish_reason == "stop"
     assert len(taken.chunks) == reader.total_chunks
-    assert not any(isinstance(signal, StreamResumed | StreamGaveWay | StreamDisagreed) for signal in signals)
+    assert not any(
+        isinstance(signal, StreamResumed | StreamFellBackToPolling | StreamResultMismatch) for signal in events
+    )
 
 
-async def test_drop_at_every_chunk(client: FoxAPIClient, emulator: Emulator, signals: list[Signal]) -> None:
+async def test_drop_at_every_chunk(client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]) -> None:
     generation_id = (await submitted(client)).id
     _, unbroken = await streamed(client, generation_id)
     for sent in range(len(unbroken.chunks) + 1):
@@ -139,60 +141,60 @@ async def test_drop_at_every_chunk(client: FoxAPIClient, emulator: Emulator, sig
         reader, taken = await streamed(client, generation_id)
         assert is_whole(reader, taken)
         assert taken.plain == unbroken.plain
-        assert seen(signals, StreamResumed) == sent + 1
+        assert seen(events, StreamResumed) == sent + 1
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 async def test_every_connection_drops(
-    client: FoxAPIClient, emulator: Emulator, signals: list[Signal], at_once: int
+    client: FoxAPIClient, emulator: Emulator, events: list[HookEvent], at_once: int
 ) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="sse_drop", chunks=at_once)
     reader, taken = await streamed(client, generation_id)
     assert is_whole(reader, taken)
-    assert len(taken.chunks) // at_once - 1 <= seen(signals, StreamResumed) <= len(taken.chunks) // at_once + 1
+    assert len(taken.chunks) // at_once - 1 <= seen(events, StreamResumed) <= len(taken.chunks) // at_once + 1
 
 
 async def test_connection_that_brings_nothing_again_and_again(
-    client: FoxAPIClient, emulator: Emulator, signals: list[Signal]
+    client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]
 ) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="sse_drop", chunks=4, count=1)
     emulator.add_fault(kind="sse_drop", chunks=0)
     reader, taken = await streamed(client, generation_id)
     assert len(taken.chunks) == reader.offset == 4
-    assert seen(signals, StreamGaveWay) == 1
+    assert seen(events, StreamFellBackToPolling) == 1
 
 
-async def test_silence(client: FoxAPIClient, emulator: Emulator, signals: list[Signal]) -> None:
+async def test_silence(client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="sse_silence", chunks=5, seconds=60, count=1)
     started = time.monotonic()
     reader, taken = await streamed(client, generation_id, silence=0.1)
     assert is_whole(reader, taken)
     assert time.monotonic() - started < 10
-    assert seen(signals, StreamResumed) == 1
+    assert seen(events, StreamResumed) == 1
 
 
-async def test_no_done(client: FoxAPIClient, emulator: Emulator, signals: list[Signal]) -> None:
+async def test_no_done(client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="sse_no_done", count=1)
     reader, taken = await streamed(client, generation_id)
     assert is_whole(reader, taken)
-    assert seen(signals, StreamResumed) == 1
+    assert seen(events, StreamResumed) == 1
 
 
-async def test_never_done(client: FoxAPIClient, emulator: Emulator, signals: list[Signal]) -> None:
+async def test_never_done(client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="sse_no_done")
     reader, taken = await streamed(client, generation_id)
     assert not reader.finished
     assert (taken.text, taken.reasoning) == (SCRIPTED["answer"], SCRIPTED["reasoning"])
-    assert seen(signals, StreamGaveWay) == 1
+    assert seen(events, StreamFellBackToPolling) == 1
 
 
 async def test_connections_that_are_refused_reset_and_cut(
-    client: FoxAPIClient, emulator: Emulator, signals: list[Signal]
+    client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]
 ) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="reset_before", endpoint="stream", count=1)
@@ -202,35 +204,35 @@ async def test_connections_that_are_refused_reset_and_cut(
     assert is_whole(reader, taken)
     # A connection that was kept and turns out to be closed may be made again below us.
     assert emulator.counts()["GET", "stream"] == 4
-    assert seen(signals, StreamResumed) >= 2
+    assert seen(events, StreamResumed) >= 2
 
 
 # Ends that are not `done`
 
 
 async def test_error_event_of_a_generation_that_goes_well(
-    client: FoxAPIClient, emulator: Emulator, signals: list[Signal]
+    client: FoxAPIClient, emulator: Emulator, events: list[HookEvent]
 ) -> None:
     generation_id = (await submitted(client)).id
     emulator.add_fault(kind="sse_error", chunks=3)
     reader, taken = await streamed(client, generation_id)
     assert reader.failure == "A fault of the emulator."
     assert len(taken.chunks) == 3
-    assert seen(signals, StreamGaveWay) == 1
+    assert seen(events, StreamFellBackToPolling) == 1
 
 
 async def test_generation_that_fails(client: FoxAPIClient, emulator: Emulator) -> None:
     emulator.script("bad luck", fail={"code": "content_filter", "message": "That was too much."})
     generation_id = (await submitted(client, "bad luck")).id
     with pytest.raises(GenerationFailed, match="too much") as raised:
-        await Wait(client, generation_id, age=0.0, policy=OFTEN).by_stream()
+        await GenerationWaiter(client, generation_id, age=0.0, policy=OFTEN).by_stream()
     assert (raised.value.code, raised.value.generation_id) == ("content_filter", generation_id)
 
 
-async def test_stream_that_is_gone_after_15_minutes(signals: list[Signal]) -> None:
+async def test_stream_that_is_gone_after_15_minutes(events: list[HookEvent]) -> None:
     with Emulator(duration=10, stepped=True) as emulator:
         emulator.script("boxers", **SCRIPTED)
-        async with client_of(emulator, signals) as client:
+        async with client_of(emulator, events) as client:
             generation_id = (await submitted(client)).id
             emulator.advance(10 + 15 * 60 - 1)
             reader, taken = await streamed(client, generation_id)
@@ -238,15 +240,15 @@ async def test_stream_that_is_gone_after_15_minutes(signals: list[Signal]) -> No
             emulator.advance(1)
             reader, taken = await streamed(client, generation_id)
             assert not taken.chunks
-            assert seen(signals, StreamGaveWay) == 1
+            assert seen(events, StreamFellBackToPolling) == 1
             with pytest.raises(NotFound):
                 await anext(client.stream(generation_id))
 
 
-async def test_stream_that_goes_while_it_is_read(signals: list[Signal]) -> None:
+async def test_stream_that_goes_while_it_is_read(events: list[HookEvent]) -> None:
     with Emulator(duration=10, stepped=True) as emulator:
         emulator.script("boxers", **SCRIPTED)
-        async with client_of(emulator, signals) as client:
+        async with client_of(emulator, events) as client:
             generation_id = (await submitted(client)).id
             taken = Taken()
 
@@ -257,18 +259,18 @@ async def test_stream_that_goes_while_it_is_read(signals: list[Signal]) -> None:
 
             emulator.advance(10)
             emulator.add_fault(kind="sse_drop", chunks=2, count=1)
-            snapshot, _ = await Wait(client, generation_id, age=0.0, policy=OFTEN).by_stream(late)
+            snapshot, _ = await GenerationWaiter(client, generation_id, age=0.0, policy=OFTEN).by_stream(late)
             assert snapshot.has_result
             assert len(taken.chunks) == 2
-            assert seen(signals, StreamGaveWay) == 1
+            assert seen(events, StreamFellBackToPolling) == 1
 
 
-async def test_stream_that_was_never_offered(client: FoxAPIClient, signals: list[Signal]) -> None:
+async def test_stream_that_was_never_offered(client: FoxAPIClient, events: list[HookEvent]) -> None:
     snapshot = await submitted(client, stream=False)
     assert snapshot.stream is None
     _, taken = await streamed(client, snapshot.id)
     assert not taken.chunks
-    assert seen(signals, StreamGaveWay) == 1
+    assert seen(events, StreamFellBackToPolling) == 1
 
 
 # What comes
@@ -282,7 +284,7 @@ async def test_tool_calls(client: FoxAPIClient, emulator: Emulator, drops: bool)
     generation_id = (await submitted(client, "What is the weather?", tools=tools)).id
     if drops:
         emulator.add_fault(kind="sse_drop", chunks=1)
-    snapshot, reader = await Wait(client, generation_id, age=0.0, policy=OFTEN).by_stream()
+    snapshot, reader = await GenerationWaiter(client, generation_id, age=0.0, policy=OFTEN).by_stream()
     completion = snapshot.completion()
     assert completion is not None
     assert reader.answer.tool_calls == completion.choices[0].message.tool_calls
@@ -290,13 +292,15 @@ async def test_tool_calls(client: FoxAPIClient, emulator: Emulator, drops: bool)
     assert reader.answer.finish_reason == completion.choices[0].finish_reason == "tool_calls"
 
 
-async def test_deltas_come_when_they_are_sent(signals: list[Signal]) -> None:
+async def test_deltas_come_when_they_are_sent(events: list[HookEvent]) -> None:
     with Emulator(duration=10, stepped=True) as emulator:
         emulator.script("boxers", **SCRIPTED)
-        async with client_of(emulator, signals) as client:
+        async with client_of(emulator, events) as client:
             generation_id = (await submitted(client)).id
             taken = Taken()
-            waiting = asyncio.ensure_future(Wait(client, generation_id, age=0.0, policy=OFTEN).by_stream(taken))
+            waiting = asyncio.ensure_future(
+                GenerationWaiter(client, generation_id, age=0.0, policy=OFTEN).by_stream(taken)
+            )
             counts: list[int] = []
             for _ in range(20):
                 emulator.advance(0.5)

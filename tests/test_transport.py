@@ -11,7 +11,7 @@ import pytest
 
 from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, ServiceUnavailable
-from prefect_foxapi.hooks import RequestRepeated, Signal
+from prefect_foxapi.hooks import HookEvent, RetryScheduled
 from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
 from tests.rawserver import (
@@ -52,7 +52,7 @@ def url_of(bound: socket.socket) -> str:
 
 @pytest.mark.parametrize("paid", [True, False])
 async def test_refused_connection_is_tried_again(
-    bound: socket.socket, make_client: MakeClient, running_clock: RunningClock, signals: list[Signal], paid: bool
+    bound: socket.socket, make_client: MakeClient, running_clock: RunningClock, events: list[HookEvent], paid: bool
 ) -> None:
     server = RawServer([answer(generation())], bound_to=bound)
     opened = asyncio.Event()
@@ -71,7 +71,7 @@ async def test_refused_connection_is_tried_again(
     assert snapshot.id == GENERATION_ID
     assert len(server.requests) == 1
     assert running_clock.slept == [0.5, 1.0]
-    repeats = [signal for signal in signals if isinstance(signal, RequestRepeated)]
+    repeats = [event for event in events if isinstance(event, RetryScheduled)]
     assert [(repeat.attempt, repeat.method) for repeat in repeats] == [(n, "POST" if paid else "GET") for n in (1, 2)]
 
 
@@ -131,7 +131,7 @@ LOST: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("reply", LOST.values(), ids=LOST.keys())
-async def test_lost_answer_to_a_submission(make_client: MakeClient, signals: list[Signal], reply: Reply) -> None:
+async def test_lost_answer_to_a_submission(make_client: MakeClient, events: list[HookEvent], reply: Reply) -> None:
     async with RawServer([reply]) as server:
         client = make_client(server.url, submit_timeout=0.2)
         with pytest.raises(AmbiguousSubmission) as caught:
@@ -139,7 +139,7 @@ async def test_lost_answer_to_a_submission(make_client: MakeClient, signals: lis
     assert len(server.requests) == 1
     assert server.requests[0].json == BODY
     assert not caught.value.retryable
-    assert signals == []
+    assert events == []
     assert API_KEY not in f"{caught.value!r} {caught.value}"
 
 

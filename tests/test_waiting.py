@@ -10,7 +10,7 @@ import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
-from prefect_foxapi.client.waiter import Wait
+from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
     AuthenticationError,
@@ -20,7 +20,7 @@ from prefect_foxapi.errors import (
     NotFound,
     UnreadableResponse,
 )
-from prefect_foxapi.hooks import Signal, StatusChanged
+from prefect_foxapi.hooks import HookEvent, StatusChanged
 from prefect_foxapi.models.messages import GenerationRequest
 from tests.clocks import RunningClock
 from tests.conftest import MakeClient
@@ -40,12 +40,12 @@ DONE = answer(generation("completed", "1, 2, 3"))
 WITHOUT_RESULTS = answer(generation("completed", progress=50))
 
 
-def wait_of(client: FoxAPIClient, **options: Any) -> Wait:
-    return Wait(client, GENERATION_ID, **{"model": "gpt-5.5", "age": 0.0, **options})
+def wait_of(client: FoxAPIClient, **options: Any) -> GenerationWaiter:
+    return GenerationWaiter(client, GENERATION_ID, **{"model": "gpt-5.5", "age": 0.0, **options})
 
 
 async def test_polls_until_the_result_is_there(
-    make_client: MakeClient, running_clock: RunningClock, signals: list[Signal]
+    make_client: MakeClient, running_clock: RunningClock, events: list[HookEvent]
 ) -> None:
     async with RawServer([PENDING, PENDING, PROCESSING, PROCESSING, WITHOUT_RESULTS, DONE]) as server:
         snapshot = await wait_of(make_client(server.url)).by_polling()
@@ -53,11 +53,11 @@ async def test_polls_until_the_result_is_there(
     assert len(server.requests) == 6
     assert len(running_clock.slept) == 6
     # Only changes are told, not every poll.
-    told = [signal for signal in signals if isinstance(signal, StatusChanged)]
-    assert [(signal.status, signal.progress) for signal in told] == [
+    told = [event for event in events if isinstance(event, StatusChanged)]
+    assert [(event.status, event.progress) for event in told] == [
         *(("pending", 0.0), ("processing", 40.0), ("completed", 50.0))
     ]
-    assert [signal.elapsed for signal in told] == sorted(signal.elapsed for signal in told)
+    assert [event.elapsed for event in told] == sorted(event.elapsed for event in told)
 
 
 @pytest.mark.parametrize("results", [None, []])
@@ -237,7 +237,7 @@ async def test_fixed_interval(make_client: MakeClient, running_clock: RunningClo
 
 async def test_what_is_learned_lets_the_next_wait_end_sooner(make_client: MakeClient) -> None:
     """A dozen generations of exactly 40 s: the first waits poll in the dark, later ones when the end is near."""
-    learned = Durations()
+    duration_stats = Durations()
     polls: list[int] = []
     for _ in range(12):
         clock = RunningClock()
@@ -248,10 +248,10 @@ async def test_what_is_learned_lets_the_next_wait_end_sooner(make_client: MakeCl
 
         async with RawServer([reply]) as server:
             client = make_client(server.url, clock=clock, sleep=clock.sleep)
-            await wait_of(client, learned=learned).by_polling()
+            await wait_of(client, duration_stats=duration_stats).by_polling()
         polls.append(len(server.requests))
         assert clock.now - ends_at < 15
-    sample = learned.of("gpt-5.5")
+    sample = duration_stats.of("gpt-5.5")
     assert sample
     assert all(20 <= seconds <= 50 for seconds in sample.seconds)
     assert 30 <= sorted(sample.seconds)[6] <= 46
@@ -259,18 +259,18 @@ async def test_what_is_learned_lets_the_next_wait_end_sooner(make_client: MakeCl
 
 
 async def test_wait_of_unknown_age_teaches_nothing(make_client: MakeClient) -> None:
-    learned = Durations()
+    duration_stats = Durations()
     async with RawServer([PROCESSING, DONE]) as server:
-        await wait_of(make_client(server.url), age=None, learned=learned).by_polling()
-    assert learned.of("gpt-5.5") is None
+        await wait_of(make_client(server.url), age=None, duration_stats=duration_stats).by_polling()
+    assert duration_stats.of("gpt-5.5") is None
 
 
 async def test_failed_generation_teaches_nothing(make_client: MakeClient) -> None:
-    learned = Durations()
+    duration_stats = Durations()
     async with RawServer([PROCESSING, answer(generation("failed"))]) as server:
         with pytest.raises(GenerationFailed):
-            await wait_of(make_client(server.url), learned=learned).by_polling()
-    assert learned.of("gpt-5.5") is None
+            await wait_of(make_client(server.url), duration_stats=duration_stats).by_polling()
+    assert duration_stats.of("gpt-5.5") is None
 
 
 async def test_cancelled_wait_ends_at_once(make_client: MakeClient) -> None:
@@ -285,7 +285,7 @@ async def test_cancelled_wait_ends_at_once(make_client: MakeClient) -> None:
 async def test_hook_that_breaks_does_not_break_the_wait(
     running_clock: RunningClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(signal: Signal) -> None:
+    def broken(event: HookEvent) -> None:
         raise RuntimeError("observer down")
 
     async with (
@@ -324,7 +324,7 @@ async def emulated(
     """Wait for a generation of the emulator's: what came, how long that took, and with how many polls."""
     clock = RunningClock(before_sleep=emulator.advance)
     client = make_client(emulator.url, clock=clock, sleep=clock.sleep)
-    wait = Wait(client, await submitted(client, prompt), **{"model": "gpt-5.5", "age": 0.0, **options})
+    wait = GenerationWaiter(client, await submitted(client, prompt), **{"model": "gpt-5.5", "age": 0.0, **options})
     snapshot = await wait.by_polling()
     return snapshot, wait.elapsed, emulator.counts()["GET", "task"]
 

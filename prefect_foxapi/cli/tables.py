@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.table import Table
 from rich.text import Text
 
-from prefect_foxapi.ledger.records import Decision, Row, State, Usage
+from prefect_foxapi.ledger.records import Decision, State, Submission, Usage
 
 __all__ = ["age", "decision_table", "row_table", "submission_table", "usage_table"]
 
@@ -30,7 +30,7 @@ def age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def row_table(rows: Iterable[Row], now: float) -> Table:
+def row_table(rows: Iterable[Submission], now: float) -> Table:
     """One line for each submission."""
     table = Table("age", "state", "model", "key", "generation", "who")
     for row in rows:
@@ -45,7 +45,7 @@ def row_table(rows: Iterable[Row], now: float) -> Table:
     return table
 
 
-def submission_table(row: Row, now: float) -> Table:
+def submission_table(row: Submission, now: float) -> Table:
     """Everything about one submission."""
     table = Table("", "", show_header=False, title=f"attempt {row.attempt}", title_justify="left")
     tokens = f"{row.prompt_tokens or 0} + {row.completion_tokens or 0}"
@@ -108,7 +108,7 @@ def _number(number: float | None) -> str:
     return "—" if number is None else f"{number:,.10g}"
 
 
-def _state(row: Row, now: float) -> Text:
+def _state(row: Submission, now: float) -> Text:
     text = Text(row.state.value, style=_STYLES.get(row.state, "dim"))
     if row.state is State.SUBMITTING:
         text.append(" (deadline past)" if row.deadline <= now else f" (for {age(row.deadline - now)} more)")

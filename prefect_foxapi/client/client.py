@@ -18,7 +18,7 @@ from prefect_foxapi.client import responses
 from prefect_foxapi.client.config import DEFAULT_BASE_URL, checked_api_key, checked_origin
 from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.client.retry import Clock, Sleep, may_repeat_read, may_repeat_submission
-from prefect_foxapi.client.session import Limits, Sender
+from prefect_foxapi.client.session import Limits, Session
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, read_stream
 from prefect_foxapi.client.streaming.sse import StreamReader
 from prefect_foxapi.errors import InsufficientCredits, InvalidRequest
@@ -41,7 +41,7 @@ _CAPABILITIES_KEPT = 300.0
 M = TypeVar("M", bound=BaseModel)
 
 
-class SubmissionJournal(Protocol):
+class SubmissionRecorder(Protocol):
     """Whoever must write down a submission before and after it is sent.
 
     `sending` is called with the slot for the submission in hand, right before each POST; what it raises stops the
@@ -109,7 +109,7 @@ class FoxAPIClient:
         origin = checked_origin(base_url, allow_http=allow_http)
         self.base_url = str(origin)
         limits = Limits(timeout, submit_timeout, connect_timeout, max_connections, max_streams)
-        self._sender = Sender(
+        self._sender = Session(
             origin,
             checked_api_key(api_key),
             limits,
@@ -168,7 +168,7 @@ class FoxAPIClient:
         request: GenerationRequest | Mapping[str, Any],
         *,
         path: str = SUBMIT_PATH,
-        journal: SubmissionJournal | None = None,
+        journal: SubmissionRecorder | None = None,
     ) -> GenerationSnapshot:
         """Submit a generation. This costs money (contract §2).
 
@@ -185,18 +185,18 @@ class FoxAPIClient:
             FoxAPIError: It was refused; nothing was paid.
         """
         body = request.body() if isinstance(request, GenerationRequest) else dict(request)
-        waiting_since = self._sender.out_of_credits
+        balance_epoch = self._sender.out_of_credits
         attempts = self._sender.repeating(may_repeat_submission, "POST", path)
-        return await attempts(self._submit_once, body, path, journal, waiting_since)
+        return await attempts(self._submit_once, body, path, journal, balance_epoch)
 
     async def _submit_once(
         self,
         body: Mapping[str, Any],
         path: str,
-        journal: SubmissionJournal | None,
-        waiting_since: InsufficientCredits | None,
+        journal: SubmissionRecorder | None,
+        balance_epoch: InsufficientCredits | None,
     ) -> GenerationSnapshot:
-        async with self._sender.turn_to_submit(waiting_since):
+        async with self._sender.submission_slot(balance_epoch):
             # In a task of its own: whoever is cancelled while this is on the wire must not lose the answer.
             withdrawn = asyncio.Event()
             sent = asyncio.ensure_future(self._send_submission(body, path, journal, withdrawn))
@@ -213,7 +213,7 @@ class FoxAPIClient:
                 raise
 
     async def _send_submission(
-        self, body: Mapping[str, Any], path: str, journal: SubmissionJournal | None, withdrawn: asyncio.Event
+        self, body: Mapping[str, Any], path: str, journal: SubmissionRecorder | None, withdrawn: asyncio.Event
     ) -> GenerationSnapshot:
         if journal:
             await journal.sending()
@@ -256,7 +256,7 @@ class FoxAPIClient:
             data = await self._read(path)
             items = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
             if not isinstance(items, list):
-                raise responses.unreadable("a list of models", data)
+                raise responses.unreadable_response("a list of models", data)
             return tuple(_read_as(Model, item) for item in cast("list[Any]", items))
 
         return await self._sender.repeating(may_repeat_read, "GET", path)(fetch)
@@ -301,7 +301,7 @@ class FoxAPIClient:
         fields = {**body, **({"file_name": name} if name else {})}
 
         async def send() -> UploadedFile:
-            async with self._sender.turn(write=True):
+            async with self._sender.request_slot(write=True):
                 if not isinstance(source, Path):
                     data = await self._sender.send("POST", path, json={**fields, "auto_cleanup": auto_cleanup})
                 else:
@@ -344,7 +344,7 @@ class FoxAPIClient:
     async def _read(
         self, path: str, *, params: Mapping[str, str] | None = None, generation_id: str | None = None
     ) -> Any:
-        async with self._sender.turn(write=False):
+        async with self._sender.request_slot(write=False):
             return await self._sender.send("GET", path, params=params, generation_id=generation_id)
 
 
@@ -372,6 +372,6 @@ def _read_as(kind: type[M], data: Any, *, paid: bool = False, generation_id: str
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise responses.unreadable(
+        raise responses.unreadable_response(
             f"a {kind.__name__}", data, paid=paid, generation_id=generation_id, detail=str(error.errors()[0]["msg"])
         ) from None

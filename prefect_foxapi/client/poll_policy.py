@@ -17,7 +17,7 @@ from prefect_foxapi.compatibility import keep_stored_path
 Random = Callable[[], float]
 """Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
 
-Reading = tuple[float, float]
+ProgressReading = tuple[float, float]
 """A poll that found a generation unfinished: seconds since it was submitted, and its progress from 0 to 100."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -171,8 +171,8 @@ def next_delay(
     policy: PollPolicy,
     *,
     elapsed: float,
-    progress: Sequence[Reading] = (),
-    learned: DurationSample | None = None,
+    progress: Sequence[ProgressReading] = (),
+    duration_stats: DurationSample | None = None,
     random: Random,
 ) -> float:
     """Seconds until the next poll of a generation that is not finished yet.
@@ -196,7 +196,7 @@ def next_delay(
     if policy.interval is not None:
         return _within(policy, policy.interval, random)
     elapsed = max(elapsed, 0.0)
-    delay = _worth_a_poll(elapsed, learned, policy.minimum, policy.maximum)
+    delay = _optimal_delay(elapsed, duration_stats, policy.minimum, policy.maximum)
     end = _end_by_progress(progress)
     if end is not None and end > elapsed:
         # Without jitter: it would mean polling right before the end. Readings differ enough to spread the waits.
@@ -235,18 +235,18 @@ def _within(policy: PollPolicy, delay: float, random: Random) -> float:
     return max(min(delay, high) * (1 - _JITTER * random()), low)
 
 
-def _worth_a_poll(elapsed: float, learned: DurationSample | None, low: float, high: float) -> float:
+def _optimal_delay(elapsed: float, duration_stats: DurationSample | None, low: float, high: float) -> float:
     """The delay d with d / 2 · (chance that the generation ends within it, given that it has not yet) = the price.
 
     The chance is taken as the cumulated hazard, so that intervals compare with the optimal ones, whose density is
     the square root of the hazard.
     """
-    now = _unfinished(elapsed, learned)
+    now = _survival(elapsed, duration_stats)
     if now <= 0.0:
         return high
 
     def worth(delay: float) -> bool:
-        then = _unfinished(elapsed + delay, learned)
+        then = _survival(elapsed + delay, duration_stats)
         return then <= 0.0 or delay / 2 * math.log(now / then) >= _POLL_PRICE
 
     if not worth(high):
@@ -259,20 +259,20 @@ def _worth_a_poll(elapsed: float, learned: DurationSample | None, low: float, hi
     return high
 
 
-def _unfinished(elapsed: float, learned: DurationSample | None) -> float:
+def _survival(elapsed: float, duration_stats: DurationSample | None) -> float:
     """The chance that a generation takes longer than `elapsed` seconds."""
     if elapsed <= 0.0:
         return 1.0
     log = math.log(elapsed)
     guessed = math.erfc((log - _PRIOR_CENTER) / (_PRIOR_SPREAD * math.sqrt(2))) / 2
-    if learned is None:
+    if duration_stats is None:
         return guessed
-    known = math.erfc((log - learned.center) / (learned.spread * math.sqrt(2))) / 2
-    weight = _PRIOR_WEIGHT / (_PRIOR_WEIGHT + len(learned.seconds))
+    known = math.erfc((log - duration_stats.center) / (duration_stats.spread * math.sqrt(2))) / 2
+    weight = _PRIOR_WEIGHT / (_PRIOR_WEIGHT + len(duration_stats.seconds))
     return weight * guessed + (1 - weight) * known
 
 
-def _end_by_progress(progress: Sequence[Reading]) -> float | None:
+def _end_by_progress(progress: Sequence[ProgressReading]) -> float | None:
     """When progress will surely have reached 100 if it goes on as it did between the last two readings."""
     if not progress:
         return None

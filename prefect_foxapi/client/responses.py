@@ -65,7 +65,7 @@ _REMEDIES: Mapping[type[FoxAPIError], str] = {
 }
 
 # A proxy in between may answer these when the request has already gone on.
-_UNDECIDED = frozenset({408, 409, 425, 499})
+_AMBIGUOUS_STATUSES = frozenset({408, 409, 425, 499})
 _AMBIGUOUS_REMEDY = (
     "it may have been accepted and billed, or not, and nobody can know; it is not sent again by itself "
     '(on_ambiguous="resubmit" allows that)'
@@ -80,7 +80,9 @@ def is_ambiguous(error: BaseException) -> bool:
     return isinstance(error, AmbiguousSubmission) or not isinstance(error, FoxAPIError)
 
 
-def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> FoxAPIError:
+def error_from_response(
+    response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None
+) -> FoxAPIError:
     """The error that an answer without success means.
 
     Args:
@@ -103,7 +105,7 @@ def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id
         "generation_id": generation_id,
     }
     said = f"FoxAPI answered {status}: {message}"
-    if paid and (status < 400 or status >= 500 or status in _UNDECIDED):
+    if paid and (status < 400 or status >= 500 or status in _AMBIGUOUS_STATUSES):
         where = f" (to {redacted(response.headers['location'])})" if "location" in response.headers else ""
         return AmbiguousSubmission(f"{said}{where}; {_AMBIGUOUS_REMEDY}", **data)
     if status >= 500:
@@ -123,7 +125,7 @@ def error_of(response: httpx.Response, body: bytes, *, paid: bool, generation_id
     return kind(f"{said}{remedy}", **data)
 
 
-def decoded(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> Any:
+def decode_json(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> Any:
     """The JSON of a successful answer.
 
     Raises:
@@ -134,10 +136,10 @@ def decoded(response: httpx.Response, body: bytes, *, paid: bool, generation_id:
         return json.loads(body)
     except (ValueError, RecursionError):
         status = response.status_code
-        raise unreadable("JSON", body, paid=paid, generation_id=generation_id, status=status) from None
+        raise unreadable_response("JSON", body, paid=paid, generation_id=generation_id, status=status) from None
 
 
-def unreadable(
+def unreadable_response(
     expected: str,
     body: Any,
     *,
@@ -155,7 +157,7 @@ def unreadable(
 
 
 @contextmanager
-def typed_transport_errors(*, paid: bool, generation_id: str | None = None) -> Generator[None, None, None]:
+def translate_transport_errors(*, paid: bool, generation_id: str | None = None) -> Generator[None, None, None]:
     """Turn what a transport raises into what it means.
 
     For a submission this is right only with a transport whose exceptions are true; see `transport.py`.
@@ -197,7 +199,7 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
 def read_credits(data: Any) -> Credits:
     """Read a shape that FoxAPI does not publish: the first likely name of a number is taken (contract §8)."""
     if not isinstance(data, dict):
-        raise unreadable("an account's credits", data)
+        raise unreadable_response("an account's credits", data)
     fields = cast("dict[str, Any]", data)
     inner = fields.get("data")
     nested = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}

@@ -26,7 +26,7 @@ OnRepeat = Callable[[int, float, FoxAPIError], None]
 _in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
 
 
-def stood_in_line(seconds: float) -> None:
+def exclude_queue_time(seconds: float) -> None:
     """Say that an attempt had to wait for others of its kind: among a thousand, that uses up nobody's budget."""
     _in_line.set(_in_line.get() + seconds)
 

@@ -15,10 +15,10 @@ import httpx
 
 from prefect_foxapi.client import responses
 from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.retry import Clock, Sleep, repeating, stood_in_line
+from prefect_foxapi.client.retry import Clock, Sleep, exclude_queue_time, repeating
 from prefect_foxapi.client.transport import MethodRoutingTransport
 from prefect_foxapi.errors import FoxAPIError, InsufficientCredits, RateLimited
-from prefect_foxapi.hooks import CoolingDown, Hook, RequestRepeated, tell
+from prefect_foxapi.hooks import CooldownStarted, Hook, RetryScheduled, emit
 from prefect_foxapi.version import __version__
 
 # httpx's own pool grows slow with the number of requests that wait in it, so that they wait here.
@@ -47,7 +47,7 @@ class Limits:
         return self.connect_timeout + self.timeout
 
 
-class Sender:
+class Session:
     """Sends requests to one origin with one key.
 
     After a 429 every request of the sender waits, and after a 402 every submission that was waiting is given up.
@@ -97,21 +97,21 @@ class Sender:
         """Calls what it is given until it succeeds, or may not be repeated, or the budget is used up."""
 
         def on_repeat(attempt: int, delay: float, error: FoxAPIError) -> None:
-            tell(self.hooks, RequestRepeated(method, path, attempt, delay, str(error)))
+            emit(self.hooks, RetryScheduled(method, path, attempt, delay, str(error)))
 
         return repeating(may_repeat, self.retry, clock=self.clock, sleep=self.sleep, on_repeat=on_repeat)
 
     @asynccontextmanager
-    async def turn(self, *, write: bool) -> AsyncGenerator[None, None]:
+    async def request_slot(self, *, write: bool) -> AsyncGenerator[None, None]:
         """Wait for a turn to send: a free place, and the end of a cool-down."""
         since = self.clock()
         async with self._writes if write else self._reads:
-            stood_in_line(self.clock() - since)
+            exclude_queue_time(self.clock() - since)
             await self._cooled_down()
             yield
 
     @asynccontextmanager
-    async def turn_to_submit(self, waiting_since: InsufficientCredits | None) -> AsyncGenerator[None, None]:
+    async def submission_slot(self, balance_epoch: InsufficientCredits | None) -> AsyncGenerator[None, None]:
         """Wait for a turn to submit, which does not come any more once the credits have run out.
 
         Args:
@@ -120,8 +120,8 @@ class Sender:
         Raises:
             InsufficientCredits: They have run out meanwhile.
         """
-        async with self.turn(write=True):
-            if self._out_of_credits is not None and self._out_of_credits is not waiting_since:
+        async with self.request_slot(write=True):
+            if self._out_of_credits is not None and self._out_of_credits is not balance_epoch:
                 raise copy(self._out_of_credits)
             yield
 
@@ -158,13 +158,15 @@ class Sender:
         )
         # httpx bounds the silence between two bytes; all but an upload has to be answered in time as a whole.
         deadline = limits.submission if paid else limits.read if method == "GET" else None
-        with responses.typed_transport_errors(paid=paid, generation_id=generation_id):
+        with responses.translate_transport_errors(paid=paid, generation_id=generation_id):
             async with asyncio.timeout(deadline):
                 response, body = await self._exchange(request)
         if not response.is_success:
-            raise self._noted(responses.error_of(response, body, paid=paid, generation_id=generation_id))
+            raise self._apply_backpressure(
+                responses.error_from_response(response, body, paid=paid, generation_id=generation_id)
+            )
         self._throttled = 0
-        return responses.decoded(response, body, paid=paid, generation_id=generation_id)
+        return responses.decode_json(response, body, paid=paid, generation_id=generation_id)
 
     async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await self._http.send(request, stream=True)
@@ -191,13 +193,15 @@ class Sender:
         )
         async with self._streams:
             await self._cooled_down()
-            with responses.typed_transport_errors(paid=False, generation_id=generation_id):
+            with responses.translate_transport_errors(paid=False, generation_id=generation_id):
                 response = await self._http.send(request, stream=True)
             try:
                 if response.status_code != 200:
-                    with responses.typed_transport_errors(paid=False, generation_id=generation_id):
+                    with responses.translate_transport_errors(paid=False, generation_id=generation_id):
                         body = await responses.read_body(response, _LARGEST_BODY)
-                    raise self._noted(responses.error_of(response, body, paid=False, generation_id=generation_id))
+                    raise self._apply_backpressure(
+                        responses.error_from_response(response, body, paid=False, generation_id=generation_id)
+                    )
                 yield response
             finally:
                 await response.aclose()
@@ -209,7 +213,7 @@ class Sender:
     def _timeout(self, seconds: float) -> httpx.Timeout:
         return httpx.Timeout(seconds, connect=self.limits.connect_timeout, pool=None)
 
-    def _noted(self, error: FoxAPIError) -> FoxAPIError:
+    def _apply_backpressure(self, error: FoxAPIError) -> FoxAPIError:
         """Let everything that waits behind the same credentials know of an answer that concerns it."""
         if isinstance(error, InsufficientCredits):
             self._out_of_credits = error
@@ -220,7 +224,7 @@ class Sender:
             pause = self.retry.delay(max(1, self._throttled), error.retry_after, random.random)
             if now + pause > self._cool_until:
                 self._cool_until = now + pause
-                tell(self.hooks, CoolingDown(pause))
+                emit(self.hooks, CooldownStarted(pause))
         return error
 
     async def _cooled_down(self) -> None:

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from prefect_foxapi.client.poll_policy import Durations, PollPolicy, Reading, delay_for_results, next_delay
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy, ProgressReading, delay_for_results, next_delay
 from prefect_foxapi.client.responses import redacted_data
 from prefect_foxapi.client.retry import Clock, may_repeat_read
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, StreamSource, read_stream
 from prefect_foxapi.client.streaming.sse import StreamReader
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, NotFound
-from prefect_foxapi.hooks import StatusChanged, StreamDisagreed, StreamGaveWay, logger, tell
+from prefect_foxapi.hooks import StatusChanged, StreamFellBackToPolling, StreamResultMismatch, emit, logger
 from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
 
 OnDelta = Callable[[ChatCompletionChunk], None]
@@ -25,7 +25,7 @@ OnDelta = Callable[[ChatCompletionChunk], None]
 _UNKNOWN_FOR = 10.0
 
 
-class Source(StreamSource, Protocol):
+class PollSource(StreamSource, Protocol):
     """What the wait needs of a client."""
 
     @property
@@ -39,7 +39,7 @@ class Source(StreamSource, Protocol):
 
 
 @dataclass
-class Wait:
+class GenerationWaiter:
     """One wait for one generation.
 
     Attributes:
@@ -53,18 +53,18 @@ class Wait:
         seen: The last snapshot, if there was one.
     """
 
-    source: Source
+    source: PollSource
     generation_id: str
     model: str = ""
     policy: PollPolicy = field(default_factory=PollPolicy)
     timeout: float | None = None
-    learned: Durations = field(default_factory=Durations)
+    duration_stats: Durations = field(default_factory=Durations)
     age: float | None = None
     seen: GenerationSnapshot | None = None
 
     def __post_init__(self) -> None:
         self._started = self.source.clock()
-        self._readings: list[Reading] = []
+        self._readings: list[ProgressReading] = []
         self._completed_at: float | None = None
         self._asked = False
         self._announced_at = None if self.age is None else -self.age
@@ -138,7 +138,11 @@ class Wait:
         if self._completed_at is not None:
             return delay_for_results(self.policy, since=now - self._completed_at, random=random.random)
         return next_delay(
-            self.policy, elapsed=now, progress=self._readings, learned=self.learned.of(self.model), random=random.random
+            self.policy,
+            elapsed=now,
+            progress=self._readings,
+            duration_stats=self.duration_stats.of(self.model),
+            random=random.random,
         )
 
     async def _sleep(self, delay: float, trouble: FoxAPIError | None) -> None:
@@ -153,21 +157,21 @@ class Wait:
         try:
             async for chunk in read_stream(self.source, self.generation_id, reader, silence=silence):
                 if on_delta is not None:
-                    on_delta = _still_listening(on_delta, chunk)
+                    on_delta = _deliver_chunk(on_delta, chunk)
         except FoxAPIError as error:
             # Of a stream that is gone, or says that it failed, the generation itself knows more.
             if not (may_repeat_read(error) or isinstance(error, NotFound | GenerationFailed)):
                 raise
-            tell(self.source.hooks, StreamGaveWay(self.generation_id, str(error)))
+            emit(self.source.hooks, StreamFellBackToPolling(self.generation_id, str(error)))
             if isinstance(error, GenerationFailed):
                 self._note_end()
             return await self._poll()
         if self.age is not None:
-            self.learned.record(self.model, self.age + self.elapsed)
+            self.duration_stats.record(self.model, self.age + self.elapsed)
         self._note_end()
         snapshot = await self._poll()
         if _text_of(snapshot) not in {None, reader.answer.text}:
-            tell(self.source.hooks, StreamDisagreed(self.generation_id))
+            emit(self.source.hooks, StreamResultMismatch(self.generation_id))
         return snapshot
 
     def _note_end(self) -> None:
@@ -177,7 +181,7 @@ class Wait:
 
     def _note(self, snapshot: GenerationSnapshot) -> None:
         if self.seen is None or self.seen.status != snapshot.status:
-            tell(
+            emit(
                 self.source.hooks,
                 StatusChanged(self.generation_id, snapshot.status, float(snapshot.progress), self.elapsed),
             )
@@ -190,7 +194,7 @@ class Wait:
     def _learn(self) -> None:
         if self.age is not None:
             before = self._readings[-2][0] if len(self._readings) > 1 else 0.0
-            self.learned.record(self.model, self.age + self.elapsed, unfinished_at=before)
+            self.duration_stats.record(self.model, self.age + self.elapsed, unfinished_at=before)
 
     def timed_out(self) -> GenerationTimeout:
         """The error for a wait that is over before the generation is."""
@@ -205,7 +209,7 @@ class Wait:
         )
 
 
-def _still_listening(on_delta: OnDelta, chunk: ChatCompletionChunk) -> OnDelta | None:
+def _deliver_chunk(on_delta: OnDelta, chunk: ChatCompletionChunk) -> OnDelta | None:
     """Hand a chunk over. What was paid for is not given up because the listener broke."""
     try:
         on_delta(chunk)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy
-from prefect_foxapi.client.waiter import OnDelta, Wait
+from prefect_foxapi.client.waiter import GenerationWaiter, OnDelta
 from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound, OutputInvalid
 from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin, Usage
 from prefect_foxapi.models.structured_output import errors_of
@@ -94,16 +94,16 @@ class Wanted:
 
 @dataclass
 class _Shared:
-    wait: Wait
+    wait: GenerationWaiter
     task: asyncio.Task[Result]
     waiters: int = 0
 
 
-class Collector:
+class ResultCollector:
     """Waits for generations and writes down what they came to."""
 
-    def __init__(self, learned: Durations) -> None:
-        self._learned = learned
+    def __init__(self, duration_stats: Durations) -> None:
+        self._learned = duration_stats
         self._shared: dict[tuple[FoxAPIClient, str, str], _Shared] = {}
 
     def is_waiting(self, client: FoxAPIClient, account: str, generation_id: str) -> bool:
@@ -120,13 +120,13 @@ class Collector:
             GenerationTimeout: The wait is over, the generation is not.
             NotFound: FoxAPI does not know it; the ledger now says that nobody can know.
         """
-        wait = Wait(
+        wait = GenerationWaiter(
             client,
             wanted.generation_id,
             model=wanted.model,
             policy=wanted.poll,
             timeout=wanted.timeout,
-            learned=self._learned,
+            duration_stats=self._learned,
             age=wanted.age,
         )
         if wanted.stream:
@@ -149,10 +149,10 @@ class Collector:
                 self._shared.pop(identity, None)
                 shared.task.cancel()
 
-    async def _by_polling(self, wait: Wait) -> Result:
+    async def _by_polling(self, wait: GenerationWaiter) -> Result:
         return Result(await wait.by_polling())
 
-    async def _by_stream(self, wait: Wait, wanted: Wanted) -> Result:
+    async def _by_stream(self, wait: GenerationWaiter, wanted: Wanted) -> Result:
         snapshot, reader = await wait.by_stream(wanted.on_delta)
         return Result(snapshot, reader.answer.reasoning)
 

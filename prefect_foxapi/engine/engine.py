@@ -18,17 +18,17 @@ from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy
 from prefect_foxapi.client.waiter import OnDelta, failure_of
 from prefect_foxapi.credentials import FoxAPICredentials
-from prefect_foxapi.engine.collector import Collector, Result, Wanted
-from prefect_foxapi.engine.recorder import FoundInstead, LedgerJournal
-from prefect_foxapi.engine.row_loader import Lookups
-from prefect_foxapi.engine.uploads import Delivery
+from prefect_foxapi.engine.collector import Result, ResultCollector, Wanted
+from prefect_foxapi.engine.recorder import FoundInstead, LedgerRecorder
+from prefect_foxapi.engine.row_loader import RowLoader
+from prefect_foxapi.engine.uploads import AttachmentUploader
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, LedgerError, NotFound
-from prefect_foxapi.ledger import Claimant, Row, State, Subject
+from prefect_foxapi.ledger import Claimant, GenerationIdentity, State, Submission
 from prefect_foxapi.models.generations import Generation, Origin
 from prefect_foxapi.models.messages import GenerationRequest
-from prefect_foxapi.observability import log_signal, run_logger
+from prefect_foxapi.observability import log_event, run_logger
 from prefect_foxapi.settings import current_settings
-from prefect_foxapi.tasks.caching import Occasion
+from prefect_foxapi.tasks.caching import CacheScope
 from prefect_foxapi.tasks.event_loop import BackgroundLoop, background
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _CLAIM_MARGIN_LEAST, _CLAIM_MARGIN_MOST = 1.0, 5.0
 
 
 @dataclass(frozen=True)
-class Ask:
+class GenerationCall:
     """What one call asks for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Ask:
     credentials: FoxAPICredentials
     key: str
     digests: dict[str, str]
-    occasion: Occasion
+    cache_scope: CacheScope
     claimant: Claimant
     on_ambiguous: Literal["raise", "resubmit"] = "raise"
     timeout: float | None = None
@@ -77,11 +77,11 @@ class Ask:
     @property
     def paid_key(self) -> str:
         """The key under which this call's payment stands in the ledger."""
-        return self.occasion.key_for(self.key)
+        return self.cache_scope.key_for(self.key)
 
 
 @dataclass(frozen=True)
-class Found:
+class PaidGeneration:
     """A generation that is paid for: its id, and its result if that is known already."""
 
     generation_id: str
@@ -92,23 +92,23 @@ class Found:
     finished_at: float | None = None
 
 
-class GenerationService:
+class GenerationEngine:
     """Obtains generations; its coroutines run on the background loop."""
 
     def __init__(self, loop: BackgroundLoop) -> None:
         self._loop = loop
         self._clients: dict[tuple[object, ...], FoxAPIClient] = {}
         self._ledgers: dict[str, Ledger] = {}
-        self._lookups_of: dict[Ledger, Lookups] = {}
+        self._lookups_of: dict[Ledger, RowLoader] = {}
         self._durations = Durations()
-        self._collector = Collector(self._durations)
-        self._delivery = Delivery()
+        self._collector = ResultCollector(self._durations)
+        self._delivery = AttachmentUploader()
 
     def client(self, credentials: FoxAPICredentials) -> FoxAPIClient:
         """The one client of these credentials."""
         identity = credentials.client_identity
         if identity not in self._clients:
-            client = self._clients[identity] = credentials.get_client(hooks=(log_signal,))
+            client = self._clients[identity] = credentials.get_client(hooks=(log_event,))
             self._loop.patience = max(self._loop.patience, client.submission_deadline + _LEDGER_PATIENCE)
         return self._clients[identity]
 
@@ -128,8 +128,8 @@ class GenerationService:
             )
         return self._ledgers[location]
 
-    def _lookups(self, ledger: Ledger) -> Lookups:
-        return self._lookups_of.setdefault(ledger, Lookups(ledger))
+    def _lookups(self, ledger: Ledger) -> RowLoader:
+        return self._lookups_of.setdefault(ledger, RowLoader(ledger))
 
     async def aclose(self) -> None:
         """Close every client and ledger."""
@@ -138,7 +138,7 @@ class GenerationService:
         for ledger in self._ledgers.values():
             await ledger.aclose()
 
-    async def generate(self, ask: Ask) -> Generation[Any]:
+    async def generate(self, ask: GenerationCall) -> Generation[Any]:
         """Obtain a generation with its result.
 
         Raises:
@@ -171,12 +171,12 @@ class GenerationService:
                     ) from error
                 resubmitted = True
             found = await self.submit(ask)
-        if ask.occasion.publish:
+        if ask.cache_scope.publish:
             await self._publish(ask, found, result)
-        with _about(found.key):
+        with _attach_key(found.key):
             return result.generation(origin=found.origin, latency=time.monotonic() - started)
 
-    async def submit(self, ask: Ask) -> Found:
+    async def submit(self, ask: GenerationCall) -> PaidGeneration:
         """Find the generation where it is paid for, or pay for it.
 
         Raises:
@@ -221,25 +221,25 @@ class GenerationService:
             result = await self._collector.collect(wanted, client=client, ledger=ledger)
         return result.generation(origin=origin, latency=time.monotonic() - started)
 
-    async def _pay(self, ask: Ask, ledger: Ledger, asked_at: float) -> Found:
+    async def _pay(self, ask: GenerationCall, ledger: Ledger, asked_at: float) -> PaidGeneration:
         client, account = self.client(ask.credentials), ask.credentials.account_name
         request = await self._delivery.ready(ask.request, ask.digests, client=client, ledger=ledger, account=account)
-        subject = Subject(key=ask.paid_key, account=account, base_url=client.base_url, model=request.model)
-        journal = LedgerJournal(
+        subject = GenerationIdentity(key=ask.paid_key, account=account, base_url=client.base_url, model=request.model)
+        journal = LedgerRecorder(
             ledger,
             subject,
             ask.claimant,
             submission=client.submission_deadline,
             margin=_claim_margin(client.submission_deadline),
-            max_age=ask.occasion.max_age,
+            max_age=ask.cache_scope.max_age,
             asked_at=asked_at,
             on_ambiguous=ask.on_ambiguous,
         )
-        with _about(ask.paid_key):
+        with _attach_key(ask.paid_key):
             snapshot = await client.submit(request, journal=journal)
-        return Found(snapshot.id, "billed", age=0.0, key=ask.paid_key)
+        return PaidGeneration(snapshot.id, "billed", age=0.0, key=ask.paid_key)
 
-    async def _result(self, ask: Ask, found: Found, give_up: float | None) -> Result:
+    async def _result(self, ask: GenerationCall, found: PaidGeneration, give_up: float | None) -> Result:
         if found.result is not None:
             return Result.restored(found.result)
         wanted = Wanted(
@@ -253,12 +253,12 @@ class GenerationService:
             stream=ask.stream,
             on_delta=ask.on_delta,
         )
-        with _about(found.key):
+        with _attach_key(found.key):
             return await self._collector.collect(wanted, client=self.client(ask.credentials), ledger=self.ledger())
 
-    async def _publish(self, ask: Ask, found: Found, result: Result) -> None:
+    async def _publish(self, ask: GenerationCall, found: PaidGeneration, result: Result) -> None:
         """Let later calls have the result of one that was asked for anew."""
-        subject = Subject(
+        subject = GenerationIdentity(
             key=ask.key,
             account=ask.credentials.account_name,
             base_url=ask.credentials.origin,
@@ -277,12 +277,12 @@ class GenerationService:
         except LedgerError as error:
             run_logger().warning("The ledger could not pass on a refreshed generation: %s", error)
 
-    def _needs_claim(self, row: Row, ask: Ask) -> bool:
+    def _needs_claim(self, row: Submission, ask: GenerationCall) -> bool:
         """Whether only a claim can tell what is to be done."""
         now = self.ledger().clock()
         match row.state:
             case State.COMPLETED:
-                return not row.fresh(now, ask.occasion.max_age)
+                return not row.fresh(now, ask.cache_scope.max_age)
             case State.SUBMITTED:
                 return False
             case State.SUBMITTING:
@@ -290,7 +290,7 @@ class GenerationService:
             case _:
                 return True
 
-    def _found(self, row: Row, ask: Ask, *, joined: bool) -> Found:
+    def _found(self, row: Submission, ask: GenerationCall, *, joined: bool) -> PaidGeneration:
         if row.state is State.AMBIGUOUS:
             raise AmbiguousSubmission(
                 f"submission {row.key[:12]} by {row.claimant} may have been accepted and billed, or not, and nobody "
@@ -308,10 +308,10 @@ class GenerationService:
         age = self.ledger().clock() - (row.accepted_at or row.claimed_at)
         if row.state is State.COMPLETED:
             origin: Origin = "joined" if joined else "replayed"
-            return Found(row.generation_id, origin, age, row.result, row.key, row.finished_at)
-        return Found(row.generation_id, self._origin_in_flight(row, ask, joined), age, None, row.key)
+            return PaidGeneration(row.generation_id, origin, age, row.result, row.key, row.finished_at)
+        return PaidGeneration(row.generation_id, self._origin_in_flight(row, ask, joined), age, None, row.key)
 
-    def _origin_in_flight(self, row: Row, ask: Ask, joined: bool) -> Origin:
+    def _origin_in_flight(self, row: Submission, ask: GenerationCall, joined: bool) -> Origin:
         owner, asker = row.claimant, ask.claimant
         client, account = self.client(ask.credentials), ask.credentials.account_name
         if joined or self._collector.is_waiting(client, account, row.generation_id or ""):
@@ -322,7 +322,7 @@ class GenerationService:
 
 
 @contextmanager
-def _about(key: str | None) -> Generator[None, None, None]:
+def _attach_key(key: str | None) -> Generator[None, None, None]:
     """Say in every error which key it is about."""
     try:
         yield
@@ -345,16 +345,16 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-_services: dict[BackgroundLoop, GenerationService] = {}
+_services: dict[BackgroundLoop, GenerationEngine] = {}
 
 
-def service() -> GenerationService:
+def service() -> GenerationEngine:
     """The service of this process's background loop."""
     loop = background()
     found = _services.get(loop)
     if found is not None:
         return found
-    created = GenerationService(loop)
+    created = GenerationEngine(loop)
 
     async def close() -> None:
         del _services[loop]

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimant, Claimed, Row, Subject
+from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Submission
 from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.observability import run_logger
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger
 
 
-_CLAIMS = 3
+_MAX_CLAIM_ATTEMPTS = 3
 
 
 class FoundInstead(Exception):
     """There is no need to submit, or no right to: this is what the ledger has."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Submission) -> None:
         super().__init__(row.key)
         self.row = row
 
 
-class LedgerJournal:
+class LedgerRecorder:
     """Writes one submission down.
 
     Args:
@@ -42,7 +42,7 @@ class LedgerJournal:
     def __init__(
         self,
         ledger: Ledger,
-        subject: Subject,
+        subject: GenerationIdentity,
         claimant: Claimant,
         *,
         submission: float,
@@ -59,7 +59,7 @@ class LedgerJournal:
         self._max_age = max_age
         self._asked_at = asked_at
         self._on_ambiguous: Literal["raise", "resubmit"] = on_ambiguous
-        self._claimed: Claimed | None = None
+        self._claimed: Lease | None = None
 
     async def sending(self) -> None:
         """Claim the key.
@@ -68,7 +68,7 @@ class LedgerJournal:
             FoundInstead: It is claimed, submitted, completed or ambiguous already.
             LedgerError: The ledger cannot be used, or stood still for too long; nothing was sent.
         """
-        for _ in range(_CLAIMS):
+        for _ in range(_MAX_CLAIM_ATTEMPTS):
             claimed = await self._ledger.claim(
                 self._subject,
                 self._claimant,
@@ -77,7 +77,7 @@ class LedgerJournal:
                 asked_at=self._asked_at,
                 on_ambiguous=self._on_ambiguous,
             )
-            if isinstance(claimed, Row):
+            if isinstance(claimed, Submission):
                 raise FoundInstead(claimed)
             if self._ledger.clock() + self._submission <= claimed.deadline:
                 self._claimed = claimed
@@ -85,8 +85,8 @@ class LedgerJournal:
             # Its answer might come when everybody else takes it for lost already.
             await self._ledger.refused(claimed, "it could not be sent in time")
         raise LedgerError(
-            f"{_CLAIMS} times, more than {self._margin:.1f} s went by between a claim and its submission: the ledger's "
-            "database or this process stood still. Nothing was paid; try again",
+            f"{_MAX_CLAIM_ATTEMPTS} times, more than {self._margin:.1f} s went by between a claim and its submission: "
+            "the ledger's database or this process stood still. Nothing was paid; try again",
             key=self._subject.key,
         )
 
@@ -120,7 +120,7 @@ class LedgerJournal:
             # The claim's deadline makes it ambiguous all the same; the first error says more.
             run_logger().error("The ledger could not note that a submission ended with %r: %s", error, trouble)
 
-    def _known(self) -> Claimed:
+    def _known(self) -> Lease:
         if self._claimed is None:
             raise LedgerError("a submission ended that was never claimed")
         return self._claimed

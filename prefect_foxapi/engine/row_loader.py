@@ -6,19 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prefect_foxapi.ledger import Ledger, Row
+    from prefect_foxapi.ledger import Ledger, Submission
 
 
-class Lookups:
+class RowLoader:
     """Gathers look-ups into few queries, without making a lonely one wait."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._next: asyncio.Future[dict[str, Row]] | None = None
+        self._next: asyncio.Future[dict[str, Submission]] | None = None
         self._keys: list[str] = []
         self._one_at_a_time = asyncio.Lock()
 
-    async def find(self, key: str) -> Row | None:
+    async def find(self, key: str) -> Submission | None:
         """The row of a key, as it is at some moment after this was called.
 
         Raises:
@@ -30,7 +30,7 @@ class Lookups:
         # Shielded: the query is everybody's, and one who is cancelled must not take it away.
         return (await asyncio.shield(self._next)).get(key)
 
-    async def _find(self) -> dict[str, Row]:
+    async def _find(self) -> dict[str, Submission]:
         async with self._one_at_a_time:
             keys, self._keys, self._next = self._keys, [], None
             return await self._ledger.find(keys)

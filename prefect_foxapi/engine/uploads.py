@@ -23,7 +23,7 @@ _UPLOAD_LIVES = 66 * 3600.0
 _INLINE_LIMIT = 256 * 1024
 
 
-class Delivery:
+class AttachmentUploader:
     """Makes requests ready to be sent: content checked, files uploaded, one upload for each content."""
 
     def __init__(self) -> None:

@@ -5,12 +5,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from prefect_foxapi.ledger.records import Claimant, Claimed, Decision, Row, State, Subject, Usage
+from prefect_foxapi.ledger.records import Claimant, Decision, GenerationIdentity, Lease, State, Submission, Usage
 
 if TYPE_CHECKING:
     from prefect_foxapi.ledger.ledger import Ledger
 
-__all__ = ["Claimant", "Claimed", "Decision", "Ledger", "Row", "State", "Subject", "Usage"]
+__all__ = ["Claimant", "Decision", "GenerationIdentity", "Lease", "Ledger", "State", "Submission", "Usage"]
 
 
 def __getattr__(name: str) -> Any:

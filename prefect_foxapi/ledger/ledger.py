@@ -18,11 +18,11 @@ from prefect_foxapi.errors import InvalidRequest, LedgerError
 from prefect_foxapi.ledger.database.base import open_database
 from prefect_foxapi.ledger.database.errors import explain
 from prefect_foxapi.ledger.operations import queries
-from prefect_foxapi.ledger.operations.group_commit import Commits
+from prefect_foxapi.ledger.operations.group_commit import GroupCommitQueue
 from prefect_foxapi.ledger.operations.outcomes import Complete, Fail, Publish, RememberUpload, Vanish
-from prefect_foxapi.ledger.operations.recovery_log import Spill
+from prefect_foxapi.ledger.operations.recovery_log import RecoveryLog
 from prefect_foxapi.ledger.operations.submissions import Accept, CatchUp, Claim, Lose, Refuse, Settle
-from prefect_foxapi.ledger.records import Claimant, Claimed, Decision, Row, Subject, Usage
+from prefect_foxapi.ledger.records import Claimant, Decision, GenerationIdentity, Lease, Submission, Usage
 
 __all__ = ["Ledger"]
 
@@ -56,8 +56,8 @@ class Ledger:
     Example:
         ```python
         ledger = Ledger("sqlite:////home/me/ledger.db")
-        found = await ledger.claim(Subject(key, account, base_url, model), Claimant.here(), deadline=60)
-        if isinstance(found, Claimed):
+        found = await ledger.claim(GenerationIdentity(key, account, base_url, model), Claimant.here(), deadline=60)
+        if isinstance(found, Lease):
             generation_id = ...  # the paid request
             await ledger.accepted(found, generation_id)
         ```
@@ -84,7 +84,7 @@ class Ledger:
             # Several databases may spill into one folder, and must not take each other's lines.
             digest = hashlib.sha256(self._database.where.encode()).hexdigest()
             folder = Path(spill_folder) / f"spill-{digest[:16]}"
-        self._commits = Commits(self._database, Spill(folder), clock, self._prune_sometimes)
+        self._commits = GroupCommitQueue(self._database, RecoveryLog(folder), clock, self._prune_sometimes)
 
     def __repr__(self) -> str:
         return f"Ledger({self._database.where!r})"
@@ -104,14 +104,14 @@ class Ledger:
 
     async def claim(
         self,
-        subject: Subject,
+        subject: GenerationIdentity,
         claimant: Claimant,
         *,
         deadline: float,
         max_age: float | None = None,
         asked_at: float | None = None,
         on_ambiguous: Literal["raise", "resubmit"] = "raise",
-    ) -> Claimed | Row:
+    ) -> Lease | Submission:
         """Ask for the right to submit.
 
         Args:
@@ -125,7 +125,7 @@ class Ledger:
             on_ambiguous: `resubmit` takes an ambiguous row for a free one: it may be paid for twice.
 
         Returns:
-            `Claimed`: nobody else may submit; call `accepted`, `refused` or `lost` next. Otherwise the row: completed,
+            `Lease`: nobody else may submit; call `accepted`, `refused` or `lost` next. Otherwise the row: completed,
             submitted (collect it), submitting (ask again soon), ambiguous, or failed for the same task run.
 
             A caller that is cancelled before it gets its claim need not give it back: that happens by itself.
@@ -145,7 +145,7 @@ class Ledger:
             )
         )
 
-    async def accepted(self, claimed: Claimed, generation_id: str, *, credits: float | None = None) -> None:
+    async def accepted(self, claimed: Lease, generation_id: str, *, credits: float | None = None) -> None:
         """FoxAPI accepted the submission. This is carried out even if the caller is cancelled, and however late it is.
 
         Args:
@@ -159,11 +159,11 @@ class Ledger:
         amount = None if credits is None else float(credits)
         await self._commits.ask(Accept(claimed.token, generation_id, claimed, amount))
 
-    async def refused(self, claimed: Claimed, reason: str) -> None:
+    async def refused(self, claimed: Lease, reason: str) -> None:
         """The submission was not accepted, for certain, or never sent: the key is what it was before the claim."""
         await self._commits.ask(Refuse(claimed.key, claimed.token, _storable(reason)))
 
-    async def lost(self, claimed: Claimed, reason: str) -> None:
+    async def lost(self, claimed: Lease, reason: str) -> None:
         """The response was lost, and nobody can know whether the submission was accepted (contract §2)."""
         await self._commits.ask(Lose(claimed.key, claimed.token, _storable(reason)))
 
@@ -218,7 +218,7 @@ class Ledger:
 
     async def publish(
         self,
-        subject: Subject,
+        subject: GenerationIdentity,
         claimant: Claimant,
         generation_id: str,
         result: dict[str, Any],
@@ -250,21 +250,21 @@ class Ledger:
 
     # Looking
 
-    async def find(self, keys: Iterable[str]) -> dict[str, Row]:
+    async def find(self, keys: Iterable[str]) -> dict[str, Submission]:
         """Return the rows of many keys at once, by key. Whether a row is too old is for the caller to see (`fresh`)."""
         wanted = list(keys)
         return await self._read(lambda connection: queries.find(connection, wanted))
 
-    async def find_generation(self, generation_id: str) -> Row | None:
+    async def find_generation(self, generation_id: str) -> Submission | None:
         """Return the submission that led to a generation, whether or not its key still stands for it."""
         return await self._read(lambda connection: queries.find_generation(connection, generation_id))
 
-    async def unsettled(self, account: str | None = None) -> list[Row]:
+    async def unsettled(self, account: str | None = None) -> list[Submission]:
         """Return what was submitted and never collected, and what is ambiguous, the oldest first."""
         now = self.clock()
         return await self._look(lambda connection: queries.unsettled(connection, now, account))
 
-    async def recent(self, limit: int = 100) -> list[Row]:
+    async def recent(self, limit: int = 100) -> list[Submission]:
         """Return the latest submissions, the newest first."""
         return await self._look(lambda connection: queries.recent(connection, limit))
 
@@ -272,7 +272,7 @@ class Ledger:
         """Return the keys that begin with `prefix`, at most `limit`."""
         return await self._look(lambda connection: queries.keys_like(connection, prefix, limit))
 
-    async def history(self, key: str) -> tuple[list[Row], list[Decision]]:
+    async def history(self, key: str) -> tuple[list[Submission], list[Decision]]:
         """Return every submission of a key, and every decision about it, the oldest first."""
         return await self._look(lambda connection: queries.history(connection, key))
 
@@ -288,7 +288,7 @@ class Ledger:
 
     async def settle(
         self, key: str, action: Literal["forget", "allow_resubmit"], *, by: str | None = None
-    ) -> Row | None:
+    ) -> Submission | None:
         """Decide about an unsettled generation. Who decided, and when, is recorded.
 
         Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Claimant", "Claimed", "Decision", "Row", "State", "Subject", "Usage"]
+__all__ = ["Claimant", "Decision", "GenerationIdentity", "Lease", "State", "Submission", "Usage"]
 
 _PROCESS = uuid.uuid4().hex
 
@@ -68,7 +68,7 @@ class Claimant:
 
 
 @dataclass(frozen=True)
-class Subject:
+class GenerationIdentity:
     """What is asked.
 
     Attributes:
@@ -87,7 +87,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Row:
+class Submission:
     """One submission, usually the one that its key stands for now. Times are Unix seconds.
 
     Attributes:
@@ -134,9 +134,9 @@ class Row:
     current: bool = True
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> GenerationIdentity:
         """What was asked."""
-        return Subject(self.key, self.account, self.base_url, self.model, self.kind)
+        return GenerationIdentity(self.key, self.account, self.base_url, self.model, self.kind)
 
     def fresh(self, now: float, max_age: float | None = None) -> bool:
         """Whether a completed result may still be given out at `now`."""
@@ -148,7 +148,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Claimed:
+class Lease:
     """The right, and the only one, to submit a key. Send the request before `deadline`, or give the claim back.
 
     Attributes:
@@ -167,7 +167,7 @@ class Claimed:
     token: str
     deadline: float
     previous: State | None
-    subject: Subject
+    subject: GenerationIdentity
     claimant: Claimant
     claimed_at: float
 

@@ -49,20 +49,20 @@ def _or_first(value: Any) -> Any:
 Index = Annotated[int, BeforeValidator(_or_first)]
 
 
-class Wire(BaseModel):
+class WireModel(BaseModel):
     """A frozen piece of FoxAPI's JSON that keeps the fields it does not know."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
 
-class FunctionCall(Wire):
+class FunctionCall(WireModel):
     """The function that a tool call names, with its arguments as the JSON text that the model wrote."""
 
     name: str
     arguments: str = ""
 
 
-class ToolCall(Wire):
+class ToolCall(WireModel):
     """A call that the model asks for."""
 
     id: str
@@ -70,7 +70,7 @@ class ToolCall(Wire):
     function: FunctionCall
 
 
-class Usage(Wire):
+class Usage(WireModel):
     """Tokens that a completion took."""
 
     prompt_tokens: int | None = None
@@ -78,7 +78,7 @@ class Usage(Wire):
     total_tokens: int | None = None
 
 
-class CompletionMessage(Wire):
+class CompletionMessage(WireModel):
     """The message that a model answered with. `content` may be empty: that is an answer, not an error (contract §3)."""
 
     role: str = "assistant"
@@ -87,7 +87,7 @@ class CompletionMessage(Wire):
     tool_calls: Annotated[tuple[ToolCall, ...], BeforeValidator(_or_empty)] = ()
 
 
-class Choice(Wire):
+class Choice(WireModel):
     """One of a completion's answers."""
 
     index: Index = 0
@@ -95,7 +95,7 @@ class Choice(Wire):
     finish_reason: str | None = None
 
 
-class ChatCompletion(Wire):
+class ChatCompletion(WireModel):
     """A whole OpenAI chat completion, as it stands in a completed generation's `results[0]` (contract §3)."""
 
     id: str | None = None
@@ -106,14 +106,14 @@ class ChatCompletion(Wire):
     usage: Usage | None = None
 
 
-class FunctionCallDelta(Wire):
+class FunctionCallDelta(WireModel):
     """A piece of a function call."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCallDelta(Wire):
+class ToolCallDelta(WireModel):
     """A piece of a tool call; pieces of one call share an `index`."""
 
     index: Index = 0
@@ -122,7 +122,7 @@ class ToolCallDelta(Wire):
     function: FunctionCallDelta | None = None
 
 
-class Delta(Wire):
+class Delta(WireModel):
     """What one chunk adds to the answer. `reasoning_content` exists in the stream only (contract §3)."""
 
     role: str | None = None
@@ -135,7 +135,7 @@ def _or_no_delta(value: Any) -> Any:
     return {} if value is None else value
 
 
-class ChunkChoice(Wire):
+class ChunkChoice(WireModel):
     """One choice's part of a chunk."""
 
     index: Index = 0
@@ -143,7 +143,7 @@ class ChunkChoice(Wire):
     finish_reason: str | None = None
 
 
-class ChatCompletionChunk(Wire):
+class ChatCompletionChunk(WireModel):
     """One chunk of a stream (contract §4)."""
 
     id: str | None = None
@@ -164,13 +164,13 @@ class ChatCompletionChunk(Wire):
         return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
 
 
-class StreamLink(Wire):
+class StreamLink(WireModel):
     """Where the stream of a generation is, relative to the base URL."""
 
     url: str
 
 
-class GenerationSnapshot(Wire):
+class GenerationSnapshot(WireModel):
     """A generation as FoxAPI tells it at one moment: the answer to a submission or to a poll (contract §2, §3)."""
 
     id: GenerationId
@@ -235,7 +235,7 @@ class GenerationSnapshot(Wire):
         return None
 
 
-class Generation(Wire, Generic[T]):
+class Generation(WireModel, Generic[T]):
     """A generation that came to its end, with its result.
 
     Attributes:
@@ -313,7 +313,7 @@ class Generation(Wire, Generic[T]):
         )
 
 
-class SubmittedGeneration(Wire):
+class SubmittedGeneration(WireModel):
     """A generation that is paid for and may not have ended yet; `wait_for_generation` takes it.
 
     Attributes:
@@ -329,7 +329,7 @@ class SubmittedGeneration(Wire):
     origin: Origin
 
 
-class UnsettledGeneration(Wire):
+class UnsettledGeneration(WireModel):
     """A generation of the ledger that was submitted and never collected, or that nobody can know about.
 
     Attributes:
@@ -351,7 +351,7 @@ class UnsettledGeneration(Wire):
     reason: str | None = None
 
 
-class Model(Wire):
+class Model(WireModel):
     """A model that a key may use (contract §6). Capabilities: `text`, `vision`, `video`, `audio`, `file`."""
 
     id: str
@@ -359,7 +359,7 @@ class Model(Wire):
     capabilities: Annotated[tuple[str, ...], BeforeValidator(_or_empty)] = ()
 
 
-class UploadedFile(Wire):
+class UploadedFile(WireModel):
     """A file that FoxAPI keeps for 72 hours (contract §7)."""
 
     id: str | None = None
@@ -369,7 +369,7 @@ class UploadedFile(Wire):
     created: int | None = None
 
 
-class Credits(Wire):
+class Credits(WireModel):
     """Balance and use of a key; FoxAPI does not publish the shape, so all is kept as it came (contract §8)."""
 
     balance: float | None = None

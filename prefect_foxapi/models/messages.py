@@ -14,10 +14,10 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.generations import ToolCall, Wire
+from prefect_foxapi.models.generations import ToolCall, WireModel
 
 
-class _Written(Wire):
+class RequestModel(WireModel):
     """A piece of a request: what was not set is not sent, but what it is always is."""
 
     def model_post_init(self, context: Any, /) -> None:
@@ -26,7 +26,7 @@ class _Written(Wire):
                 self.__pydantic_fields_set__.add(name)
 
 
-class Attachment(_Written):
+class Attachment(RequestModel):
     """Where the bytes of an attachment are: an http(s) URL, a `data:` URI, or a `file://` URL until it is uploaded."""
 
     url: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(https?://|data:|file://)[^\s]+$")]
@@ -42,14 +42,14 @@ class Attachment(_Written):
         return self.url.startswith("data:")
 
 
-class TextPart(_Written):
+class TextPart(RequestModel):
     """A text within a message."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class _AttachmentPart(_Written):
+class _AttachmentPart(RequestModel):
     @model_validator(mode="before")
     @classmethod
     def _url_alone_will_do(cls, data: Any) -> Any:
@@ -101,21 +101,21 @@ _Said = Annotated[str, StringConstraints(min_length=1)]
 Parts = Annotated[tuple[Part, ...], Field(min_length=1)]
 
 
-class SystemMessage(_Written):
+class SystemMessage(RequestModel):
     """Instructions for the whole conversation."""
 
     role: Literal["system"] = "system"
     content: _Said | Parts
 
 
-class UserMessage(_Written):
+class UserMessage(RequestModel):
     """What the user says, with attachments."""
 
     role: Literal["user"] = "user"
     content: _Said | Parts
 
 
-class AssistantMessage(_Written):
+class AssistantMessage(RequestModel):
     """What a model said before, or the calls that it asked for."""
 
     role: Literal["assistant"] = "assistant"
@@ -133,7 +133,7 @@ class AssistantMessage(_Written):
         return self
 
 
-class ToolMessage(_Written):
+class ToolMessage(RequestModel):
     """The outcome of a tool call."""
 
     role: Literal["tool"] = "tool"
@@ -151,7 +151,7 @@ Prompt = str | MessageLike | PartLike | Sequence[MessageLike] | Sequence[PartLik
 """What `generate` takes as a prompt; see the docstring of this module."""
 
 
-class GenerationRequest(_Written):
+class GenerationRequest(RequestModel):
     """A request for a generation. Parameters of OpenAI chat that are not named here are kept and sent on.
 
     Attributes:
@@ -229,7 +229,7 @@ def to_messages(prompt: Any) -> Any:
         if not prompt.strip():
             raise ValueError("the prompt is empty; say what the model shall do")
         return [{"role": "user", "content": prompt}]
-    if isinstance(prompt, _Written | Mapping):
+    if isinstance(prompt, RequestModel | Mapping):
         prompt = [prompt]
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes | bytearray):
         raise ValueError(
@@ -249,7 +249,7 @@ def to_messages(prompt: Any) -> Any:
 def _is_message(item: Any) -> bool:
     return (
         "role" in type(item).model_fields
-        if isinstance(item, _Written)
+        if isinstance(item, RequestModel)
         else isinstance(item, Mapping) and "role" in item
     )
 

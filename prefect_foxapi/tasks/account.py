@@ -14,7 +14,7 @@ from prefect_foxapi.tasks.factory import task_pair
 from prefect_foxapi.tasks.generations import Credentials
 
 if TYPE_CHECKING:
-    from prefect_foxapi.ledger import Row
+    from prefect_foxapi.ledger import Submission
 
 
 async def _upload_file(
@@ -85,7 +85,7 @@ async def _settle(
     """
     block = await FoxAPICredentials.aresolve(credentials)
     ledger = service().ledger()
-    matches: dict[str, Row] = {}
+    matches: dict[str, Submission] = {}
     for row in await ledger.unsettled(block.account_name):
         # One that was submitted again can have several attempts: the latest of those that can be collected.
         if row.key.startswith(key) and (row.generation_id or row.key not in matches):

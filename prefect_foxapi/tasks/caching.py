@@ -28,7 +28,7 @@ _REMEMBERED_CALLS = 100_000
 
 
 @dataclass(frozen=True)
-class Occasion:
+class CacheScope:
     """How one call may use what other calls paid for.
 
     Attributes:
@@ -46,22 +46,22 @@ class Occasion:
         return salted_key(key, *self.salt) if self.salt else key
 
 
-def current_occasion(key: str) -> Occasion:
+def cache_scope_of_run(key: str) -> CacheScope:
     """The occasion of the task run that asks for `key` now."""
     context = TaskRunContext.get()
     if context is None:
-        return Occasion()
+        return CacheScope()
     task = context.task
     if not getattr(task.fn, "__module__", "").startswith(f"{__package__}."):
         # A task of the user's own that calls `generate.fn`; its options are about that task's result.
-        return Occasion()
+        return CacheScope()
     refresh = task.refresh_cache if task.refresh_cache is not None else PREFECT_TASKS_REFRESH_CACHE.value()
     if _refuses_caches(task):
-        return Occasion(salt=("no-cache", *_call(context, key)))
+        return CacheScope(salt=("no-cache", *_call(context, key)))
     if refresh:
-        return Occasion(salt=("refresh", *_call(context, key)), publish=True)
+        return CacheScope(salt=("refresh", *_call(context, key)), publish=True)
     expiration = task.cache_expiration
-    return Occasion(max_age=expiration.total_seconds() if expiration is not None else None)
+    return CacheScope(max_age=expiration.total_seconds() if expiration is not None else None)
 
 
 def _refuses_caches(task: Task[..., Any]) -> bool:

@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from prefect_foxapi.client.poll_policy import PollPolicy
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.collector import Wanted
-from prefect_foxapi.engine.engine import Ask, service
+from prefect_foxapi.engine.engine import GenerationCall, service
 from prefect_foxapi.errors import InvalidRequest, OutputInvalid
 from prefect_foxapi.models.generation_key import digests_of, generation_key
 from prefect_foxapi.models.generations import ChatCompletionChunk, Generation, SubmittedGeneration
@@ -23,7 +23,12 @@ from prefect_foxapi.models.requests import build_request, refuse_options
 from prefect_foxapi.models.structured_output import OutputSchema, errors_of, output_schema
 from prefect_foxapi.observability import LineLog, current_claimant, log_generation
 from prefect_foxapi.settings import current_settings
-from prefect_foxapi.tasks.caching import GenerationCachePolicy, SubmissionPolicy, current_occasion, is_record_of_another
+from prefect_foxapi.tasks.caching import (
+    GenerationCachePolicy,
+    SubmissionPolicy,
+    cache_scope_of_run,
+    is_record_of_another,
+)
 from prefect_foxapi.tasks.factory import task_pair
 
 T = TypeVar("T", default=Any)
@@ -234,7 +239,7 @@ async def _ask(
     stream: bool,
     on_ambiguous: OnAmbiguous | None,
     parameters: dict[str, Any],
-) -> Ask:
+) -> GenerationCall:
     if on_ambiguous not in (None, "raise", "resubmit"):
         raise InvalidRequest(f"on_ambiguous: {on_ambiguous!r}; give 'raise' or 'resubmit'", field="on_ambiguous")
     request = build_request(prompt, model=model, output_type=output_type, stream=stream, parameters=parameters)
@@ -242,12 +247,12 @@ async def _ask(
     has_attachments = any(True for _ in request.attachments())
     digests = await asyncio.to_thread(digests_of, request) if has_attachments else {}
     key = generation_key(request, account=block.account_name, base_url=block.origin, sample=sample, digests=digests)
-    return Ask(
+    return GenerationCall(
         request=request,
         credentials=block,
         key=key,
         digests=digests,
-        occasion=current_occasion(key),
+        cache_scope=cache_scope_of_run(key),
         claimant=current_claimant(),
         on_ambiguous=on_ambiguous or current_settings().on_ambiguous,
         stream=stream,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Subject
+from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Ledger
 
 RESULT = {
     "id": "task-llm-1776874481-rj6bs3yb",
@@ -78,8 +78,10 @@ class ByHand:
 
 async def generation(ledger: Ledger, n: int) -> None:
     """Claimed, accepted, completed."""
-    found = await ledger.claim(Subject(f"key-{n}", "me", "https://api.foxapi.cc", "gpt-5.5"), ME, deadline=60)
-    assert isinstance(found, Claimed)
+    found = await ledger.claim(
+        GenerationIdentity(f"key-{n}", "me", "https://api.foxapi.cc", "gpt-5.5"), ME, deadline=60
+    )
+    assert isinstance(found, Lease)
     await ledger.accepted(found, f"gen-{n}")
     await ledger.completed(f"gen-{n}", RESULT, account="me", base_url="https://api.foxapi.cc", tokens=(10, 200))
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from prefect_foxapi.client.poll_policy import Durations, PollPolicy, Reading, next_delay
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy, ProgressReading, next_delay
 
 GENERATIONS = 20_000
 
-NextDelay = Callable[[float, int, Sequence[Reading]], float]
+NextDelay = Callable[[float, int, Sequence[ProgressReading]], float]
 Progress = Callable[[float, float], float]
 
 
@@ -59,7 +59,7 @@ def simulate(
     lag = 0.0
     for duration in durations:
         elapsed = 0.0
-        readings: list[Reading] = []
+        readings: list[ProgressReading] = []
         while True:
             elapsed += delay(elapsed, len(readings), readings)
             if elapsed >= duration:
@@ -75,14 +75,16 @@ def simulate(
 
 def adaptive(durations: Sequence[float], *, learns: bool, progress: Progress = silent, warm_up: int = 64) -> Outcome:
     """Our policy, with what it has learned from its own polls (`learns`), or as it is before that."""
-    policy, learned, draw = PollPolicy(), Durations(), random.Random(1)
+    policy, duration_stats, draw = PollPolicy(), Durations(), random.Random(1)
 
-    def delay(elapsed: float, polls: int, readings: Sequence[Reading]) -> float:
-        return next_delay(policy, elapsed=elapsed, progress=readings, learned=learned.of("model"), random=draw.random)
+    def delay(elapsed: float, polls: int, readings: Sequence[ProgressReading]) -> float:
+        return next_delay(
+            policy, elapsed=elapsed, progress=readings, duration_stats=duration_stats.of("model"), random=draw.random
+        )
 
     def record(finished: float, unfinished: float) -> None:
         if learns:
-            learned.record("model", finished, unfinished_at=unfinished)
+            duration_stats.record("model", finished, unfinished_at=unfinished)
 
     if learns:
         simulate(durations[:warm_up], delay, progress=progress, seen=record)
@@ -94,20 +96,20 @@ def fixed(interval: float) -> NextDelay:
     return lambda elapsed, polls, readings: interval
 
 
-def exponential(elapsed: float, polls: int, readings: Sequence[Reading]) -> float:
+def exponential(elapsed: float, polls: int, readings: Sequence[ProgressReading]) -> float:
     """1 s, doubled after each poll, up to 10 s."""
     return min(2.0**polls, 10.0)
 
 
 def microseconds_per_call(calls: int = 20_000) -> float:
     """CPU time of one `next_delay`, with a learned sample."""
-    learned = Durations()
+    duration_stats = Durations()
     for duration in log_normal(8, 0.8, count=64):
-        learned.record("model", duration)
-    policy, sample, draw = PollPolicy(), learned.of("model"), random.Random(1)
+        duration_stats.record("model", duration)
+    policy, sample, draw = PollPolicy(), duration_stats.of("model"), random.Random(1)
     started = time.process_time()
     for i in range(calls):
-        next_delay(policy, elapsed=i % 20, progress=((1.0, 0.0),), learned=sample, random=draw.random)
+        next_delay(policy, elapsed=i % 20, progress=((1.0, 0.0),), duration_stats=sample, random=draw.random)
     return (time.process_time() - started) / calls * 1e6
 
 

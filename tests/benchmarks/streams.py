@@ -33,9 +33,9 @@ def body(prompt: str) -> dict[str, Any]:
 
 
 def by_client(url: str, count: int) -> dict[str, Any]:
-    """The client and `Wait.by_stream`."""
+    """The client and `GenerationWaiter.by_stream`."""
     from prefect_foxapi.client.client import FoxAPIClient
-    from prefect_foxapi.client.waiter import Wait
+    from prefect_foxapi.client.waiter import GenerationWaiter
 
     async def run() -> tuple[Results, FirstDeltas]:
         first: FirstDeltas = {}
@@ -43,7 +43,7 @@ def by_client(url: str, count: int) -> dict[str, Any]:
 
             async def one(prompt: str) -> tuple[float, str]:
                 submitted = await client.submit(body(prompt))
-                wait = Wait(client, submitted.id, model="gpt-5.5", age=0.0)
+                wait = GenerationWaiter(client, submitted.id, model="gpt-5.5", age=0.0)
                 await wait.by_stream(_first_delta(prompt, first))
                 return time.time(), submitted.id
 

@@ -11,7 +11,7 @@ import pytest
 
 from prefect_foxapi.emulator import Emulator
 
-Wire = Callable[[str], Any]
+WireModel = Callable[[str], Any]
 SHAPES = (
     "plain_text",
     "text_array",
@@ -32,7 +32,7 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def test_the_seeds_request_gets_the_seeds_response(api: httpx.Client, emulator: Emulator, wire: Wire) -> None:
+def test_the_seeds_request_gets_the_seeds_response(api: httpx.Client, emulator: Emulator, wire: WireModel) -> None:
     request, expected = wire("seed_request"), wire("seed_response")
     response = api.post("/v1/llm/generations", json=request)
     assert response.status_code == 200
@@ -46,7 +46,7 @@ def test_the_seeds_request_gets_the_seeds_response(api: httpx.Client, emulator: 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_shape_of_messages_in_the_seed_works(
-    name: str, submit: Callable[..., Any], emulator: Emulator, api: httpx.Client, wire: Wire
+    name: str, submit: Callable[..., Any], emulator: Emulator, api: httpx.Client, wire: WireModel
 ) -> None:
     messages = wire("seed_messages")[name]
     accepted = submit(messages, model="gemini-3-pro-preview")
@@ -58,11 +58,11 @@ def test_every_shape_of_messages_in_the_seed_works(
     assert content.startswith("[emulated]")
 
 
-def test_all_shapes_of_the_seed_are_tested(wire: Wire) -> None:
+def test_all_shapes_of_the_seed_are_tested(wire: WireModel) -> None:
     assert tuple(wire("seed_messages")) == SHAPES
 
 
-def test_a_submission_with_a_stream(start: Any, connect: Any, wire: Wire) -> None:
+def test_a_submission_with_a_stream(start: Any, connect: Any, wire: WireModel) -> None:
     api = connect(start(report_credits=True))
     expected = wire("submitted_with_stream")
     body = {"model": "claude-opus-4-7", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 64}
@@ -72,7 +72,7 @@ def test_a_submission_with_a_stream(start: Any, connect: Any, wire: Wire) -> Non
 
 
 def test_the_task_from_pending_to_completed(
-    api: httpx.Client, emulator: Emulator, submit: Callable[..., Any], wire: Wire
+    api: httpx.Client, emulator: Emulator, submit: Callable[..., Any], wire: WireModel
 ) -> None:
     accepted = submit()
     url = f"/v1/tasks/{accepted['id']}?sync_upstream=true"
@@ -86,7 +86,7 @@ def test_the_task_from_pending_to_completed(
     assert completed["results"][0]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_completed_without_results(api: httpx.Client, emulator: Emulator, submit: Any, wire: Wire) -> None:
+def test_completed_without_results(api: httpx.Client, emulator: Emulator, submit: Any, wire: WireModel) -> None:
     emulator.script(when="count", late_results=3)
     accepted = submit()
     emulator.advance(10)
@@ -96,7 +96,7 @@ def test_completed_without_results(api: httpx.Client, emulator: Emulator, submit
     assert api.get(f"/v1/tasks/{accepted['id']}").json()["results"]
 
 
-def test_failed(api: httpx.Client, emulator: Emulator, submit: Any, wire: Wire) -> None:
+def test_failed(api: httpx.Client, emulator: Emulator, submit: Any, wire: WireModel) -> None:
     expected = wire("task_failed")
     emulator.script(when="count", fail={"code": "upstream_error", "message": "The upstream gave up."})
     accepted = submit()
@@ -106,7 +106,7 @@ def test_failed(api: httpx.Client, emulator: Emulator, submit: Any, wire: Wire) 
     assert list(got) == list(expected)
 
 
-def test_models(api: httpx.Client, wire: Wire) -> None:
+def test_models(api: httpx.Client, wire: WireModel) -> None:
     expected = wire("models")
     got = api.get("/v1/configs/llm_generations_models").json()
     assert list(got) == list(expected)
@@ -114,16 +114,16 @@ def test_models(api: httpx.Client, wire: Wire) -> None:
     assert [listed[model["id"]] for model in expected["data"]] == expected["data"]
 
 
-def test_an_upload(api: httpx.Client, wire: Wire) -> None:
+def test_an_upload(api: httpx.Client, wire: WireModel) -> None:
     got = api.post("/v1/files/upload/base64", json={"file_data": "aGVsbG8=", "file_name": "photo.png"}).json()
     assert shape(got) == shape(wire("upload"))
 
 
-def test_credits(api: httpx.Client, wire: Wire) -> None:
+def test_credits(api: httpx.Client, wire: WireModel) -> None:
     assert shape(api.get("/v1/account/credits").json()) == shape(wire("credits"))
 
 
-def test_media(api: httpx.Client, emulator: Emulator, wire: Wire) -> None:
+def test_media(api: httpx.Client, emulator: Emulator, wire: WireModel) -> None:
     got = api.post("/v1/images/generations", json={"model": "gpt-image-2", "prompt": "a fox", "size": "1:1"}).json()
     assert shape(got) == shape(wire("media_submitted"))
     emulator.advance(10)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger
+from prefect_foxapi.ledger import Lease, Ledger
 from tests.ledger.world import claim, claimed, submitted
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
@@ -86,7 +86,7 @@ def claim_at_once(pipe: Connection, url: str, keys: list[str], options: dict[str
         pipe.recv()
         found = await asyncio.gather(*(claim(ledger, key, f"task-{n}", **options) for n, key in enumerate(keys)))
         await ledger.aclose()
-        return sum(isinstance(one, Claimed) for one in found), [one.token for one in found]
+        return sum(isinstance(one, Lease) for one in found), [one.token for one in found]
 
     try:
         pipe.send(asyncio.run(main()))

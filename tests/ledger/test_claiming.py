@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger, Row, State
+from prefect_foxapi.ledger import Lease, Ledger, State, Submission
 from tests.ledger.world import (
     ACCOUNT,
     BASE_URL,
@@ -218,10 +218,10 @@ async def test_a_failure_is_not_paid_anew_by_who_waited_for_it(ledger: Ledger, c
 async def test_without_a_task_run_a_failure_is_paid_anew(ledger: Ledger) -> None:
     nobody = claimant(task_run_id=None)
     first = await ledger.claim(subject(), nobody, deadline=DEADLINE)
-    assert isinstance(first, Claimed)
+    assert isinstance(first, Lease)
     await ledger.accepted(first, "gen-1")
     await ledger.failed("gen-1", ERROR, **OWNER)
-    assert isinstance(await ledger.claim(subject(), nobody, deadline=DEADLINE), Claimed)
+    assert isinstance(await ledger.claim(subject(), nobody, deadline=DEADLINE), Lease)
 
 
 @pytest.mark.parametrize("changes", [{"account": "account-2"}, {"base_url": "https://elsewhere"}])
@@ -230,7 +230,7 @@ async def test_a_row_of_somebody_else_is_an_error(ledger: Ledger, changes: dict[
     with pytest.raises(LedgerError, match="another account or another FoxAPI") as caught:
         await ledger.claim(subject(**changes), claimant(), deadline=DEADLINE)
     assert caught.value.key == "key"
-    assert isinstance(await claim(ledger), Row)
+    assert isinstance(await claim(ledger), Submission)
 
 
 async def test_an_acceptance_outlives_its_claim(ledger: Ledger, make_ledger: MakeLedger, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ async def test_who_waited_for_what_became_ambiguous_does_not_submit_again(ledger
     waited = await kept(ledger, by="task-2", asked_at=asked_at, on_ambiguous="resubmit")
     assert waited.state is State.AMBIGUOUS
     clock.step(1)
-    assert isinstance(await claim(ledger, by="task-3", asked_at=clock.now, on_ambiguous="resubmit"), Claimed)
+    assert isinstance(await claim(ledger, by="task-3", asked_at=clock.now, on_ambiguous="resubmit"), Lease)
 
 
 async def test_a_refusal_in_words_that_cannot_be_stored_is_noted_all_the_same(ledger: Ledger) -> None:

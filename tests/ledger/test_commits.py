@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy.exc
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger, Row, State
+from prefect_foxapi.ledger import Lease, Ledger, State, Submission
 from prefect_foxapi.ledger.database.errors import is_about_data
 from tests.ledger.world import (
     DEADLINE,
@@ -57,9 +57,9 @@ async def test_what_waits_at_the_same_time_shares_transactions(url: str, make_le
 
 async def test_of_many_equal_claims_in_one_batch_one_has_it(ledger: Ledger) -> None:
     found = await asyncio.gather(*(claim(ledger, f"key-{n % 3}", by=f"task-{n}") for n in range(30)))
-    assert sum(isinstance(one, Claimed) for one in found) == 3
+    assert sum(isinstance(one, Lease) for one in found) == 3
     assert len({one.token for one in found}) == 3
-    assert {one.state for one in found if isinstance(one, Row)} == {State.SUBMITTING}
+    assert {one.state for one in found if isinstance(one, Submission)} == {State.SUBMITTING}
 
 
 async def test_two_ledgers_that_claim_many_in_other_orders_agree(ledger: Ledger, other: Ledger) -> None:
@@ -70,7 +70,7 @@ async def test_two_ledgers_that_claim_many_in_other_orders_agree(ledger: Ledger,
     )
     for mine, theirs in zip(first, reversed(second), strict=True):
         assert mine.token == theirs.token
-        assert isinstance(mine, Claimed) != isinstance(theirs, Claimed)
+        assert isinstance(mine, Lease) != isinstance(theirs, Lease)
 
 
 async def test_ten_thousand_are_looked_up_at_once(ledger: Ledger) -> None:
@@ -82,16 +82,16 @@ async def test_ten_thousand_are_looked_up_at_once(ledger: Ledger) -> None:
 
 
 async def test_one_that_cannot_be_written_does_not_harm_the_others(ledger: Ledger) -> None:
-    def ask(n: int, flow_name: str) -> asyncio.Task[Claimed | Row]:
+    def ask(n: int, flow_name: str) -> asyncio.Task[Lease | Submission]:
         who = claimant(f"task-{n}", flow_name=flow_name)
         return asyncio.create_task(ledger.claim(subject(f"key-{n}"), who, deadline=DEADLINE))
 
     tasks = [ask(n, "no text \ud800" if n == 3 else "flow") for n in range(8)]
     found = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [n for n, one in enumerate(found) if isinstance(one, Claimed)] == [0, 1, 2, 4, 5, 6, 7]
+    assert [n for n, one in enumerate(found) if isinstance(one, Lease)] == [0, 1, 2, 4, 5, 6, 7]
     assert isinstance(found[3], LedgerError)
     assert found[3].key == "key-3"
-    assert isinstance(await claim(ledger, "key-3"), Claimed)
+    assert isinstance(await claim(ledger, "key-3"), Lease)
 
 
 async def test_a_cancelled_acceptance_is_recorded_nevertheless(ledger: Ledger) -> None:
@@ -118,7 +118,7 @@ async def test_a_cancelled_claim_is_given_back(ledger: Ledger, turns: int) -> No
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     for n, end in enumerate(ends):
         found = await claim(ledger, f"key-{n}")
-        assert isinstance(found, Row if isinstance(end, Claimed) else Claimed)
+        assert isinstance(found, Submission if isinstance(end, Lease) else Lease)
 
 
 async def test_a_claim_that_waits_for_the_lock_is_given_back(make_ledger: MakeLedger, tmp_path: Path) -> None:
@@ -136,15 +136,15 @@ async def test_a_claim_that_waits_for_the_lock_is_given_back(make_ledger: MakeLe
     await asyncio.wait([begun, queued, accepted])
     lock.execute("COMMIT")
     lock.close()
-    assert isinstance(await claim(ledger, "begun"), Claimed)
-    assert isinstance(await claim(ledger, "queued"), Claimed)
+    assert isinstance(await claim(ledger, "begun"), Lease)
+    assert isinstance(await claim(ledger, "queued"), Lease)
     (first, _), (only,) = (await ledger.history("begun"))[0], (await ledger.history("queued"))[0]
     assert (first.state, first.reason) == (State.REFUSED, "the asker was gone before it submitted")
     assert only.state is State.SUBMITTING, "what was not begun was dropped"
     assert (await kept(ledger, "foreign")).generation_id == "gen-9"
 
 
-async def _foreign_claim(folder: Path) -> Claimed:
+async def _foreign_claim(folder: Path) -> Lease:
     elsewhere = Ledger(f"sqlite:///{folder / 'elsewhere.db'}")
     found = await claimed(elsewhere, "foreign")
     await elsewhere.aclose()

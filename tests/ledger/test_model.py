@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from prefect_foxapi.errors import InvalidRequest, LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger, Row, State
+from prefect_foxapi.ledger import Lease, Ledger, State, Submission
 from tests.ledger.world import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Attempt:
 
     key: str
     client: int
-    claimed: Claimed
+    claimed: Lease
     instead_of: set[Attempt] = field(default_factory=set["Attempt"])
     """What may have been paid for already, and was permitted to be paid again by this claim."""
     sent: bool = False
@@ -72,7 +72,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """How a generation ended at FoxAPI; ambiguous where FoxAPI has forgotten it."""
         self.expiries: dict[str, float | None] = {}
         """When the result of a generation is of no more use."""
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, Submission] = {}
         """What the ledger says after the last step."""
         self.excuses: defaultdict[str, int] = defaultdict(int)
 
@@ -154,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
         mode = "resubmit" if resubmit else "raise"
         found = self.run(claim(self.ledgers[client], key, task, max_age=max_age, on_ambiguous=mode))
         self.excuses[key] += resubmit or max_age is not None
-        if isinstance(found, Row):
+        if isinstance(found, Submission):
             assert before is not None, "a key of which nothing is known is free"
             return None
         if before is None:

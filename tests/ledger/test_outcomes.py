@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger, State
+from prefect_foxapi.ledger import Lease, Ledger, State
 from tests.ledger.world import (
     BASE_URL,
     DEADLINE,
@@ -78,7 +78,7 @@ async def test_stale_results_are_paid_anew(ledger: Ledger, clock: Clock) -> None
     await ledger.refused(again, "429")
     assert (await kept(ledger)).state is State.COMPLETED
     clock.step(50)
-    assert isinstance(await claim(ledger), Claimed), "its URL is dead"
+    assert isinstance(await claim(ledger), Lease), "its URL is dead"
 
 
 async def test_results_can_be_kept_out(url: str, make_ledger: MakeLedger, clock: Clock) -> None:

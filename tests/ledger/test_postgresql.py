@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, State
+from prefect_foxapi.ledger import Lease, State
 from tests.ledger.postgres import PostgresForTests
 from tests.ledger.world import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
 
@@ -45,8 +45,8 @@ async def test_a_stopped_server(own_postgres: PostgresForTests, make_ledger: Mak
     await asyncio.to_thread(own_postgres.start)
     assert (await kept(ledger)).generation_id == "gen-1"
     assert (await kept(forgetful, "key-2")).generation_id == "gen-2"
-    assert isinstance(await claim(ledger, "key-3"), Claimed), "the refusal was remembered"
-    assert isinstance(await claim(ledger, "before the request"), Claimed), "the claim that failed left nothing behind"
+    assert isinstance(await claim(ledger, "key-3"), Lease), "the refusal was remembered"
+    assert isinstance(await claim(ledger, "before the request"), Lease), "the claim that failed left nothing behind"
     assert list(spill.glob("spill-*/*")) == []
 
 
@@ -200,5 +200,5 @@ async def test_a_claim_that_was_written_though_it_failed_is_given_back(
     row = await row_of(ledger)
     assert row is not None, "it is there, and its asker was told that it is not"
     assert row.state is State.SUBMITTING
-    assert isinstance(await claim(ledger, by="task-2"), Claimed)
+    assert isinstance(await claim(ledger, by="task-2"), Lease)
     assert {one.state for one in (await ledger.history("key"))[0]} == {State.REFUSED, State.SUBMITTING}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.ledger import Claimed, Ledger, State
+from prefect_foxapi.ledger import Lease, Ledger, State
 from tests.ledger.children import Child, claim_and_hang, claim_at_once, run_program
 from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, claimed, kept, row_of
 
@@ -53,7 +53,7 @@ async def test_twenty_processes_start_on_a_fresh_ledger(url: str, make_ledger: M
 @pytest.mark.parametrize("generation_id", [None, "gen-1"])
 async def test_a_killed_process_loses_nothing(url: str, make_ledger: MakeLedger, generation_id: str | None) -> None:
     with Child(claim_and_hang, url, generation_id) as child:
-        mine: Claimed = child.receive()
+        mine: Lease = child.receive()
         child.kill()
     clock = Clock(time.time())
     ledger: Ledger = make_ledger(url, clock=clock)
@@ -65,7 +65,7 @@ async def test_a_killed_process_loses_nothing(url: str, make_ledger: MakeLedger,
     clock.now = mine.deadline
     row = await kept(ledger)
     assert (row.state, row.token) == (State.AMBIGUOUS, mine.token)
-    assert isinstance(await claim(ledger, on_ambiguous="resubmit", deadline=DEADLINE), Claimed)
+    assert isinstance(await claim(ledger, on_ambiguous="resubmit", deadline=DEADLINE), Lease)
 
 
 _AT_EXIT = """

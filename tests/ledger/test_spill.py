@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger, State
+from prefect_foxapi.ledger import Lease, Ledger, State
 from tests.ledger.postgres import PostgresForTests
 from tests.ledger.world import (
     ACCOUNT,
@@ -47,7 +47,7 @@ def make_ledger(make_ledger: MakeLedger) -> MakeLedger:
     return lambda url, **options: make_ledger(url, **{"spill_folder": None, **options})
 
 
-async def _spilled(ledger: Ledger, mine: Claimed, generation_id: str, path: Path) -> LedgerError:
+async def _spilled(ledger: Ledger, mine: Lease, generation_id: str, path: Path) -> LedgerError:
     """Let an acceptance fail, since the file is not there."""
     away = path.with_name("away")
     path.rename(away)
@@ -74,7 +74,7 @@ async def test_everything_about_it_is_beside_the_ledger(ledger: Ledger, spill: P
 async def test_the_next_use_by_anybody_records_it(ledger: Ledger, other: Ledger, spill: Path, clock: Clock) -> None:
     await _spilled(ledger, await claimed(ledger), "gen-1", spill.with_name("ledger.db"))
     clock.step(2 * DEADLINE)
-    assert isinstance(await claim(other, "another"), Claimed)
+    assert isinstance(await claim(other, "another"), Lease)
     row = await row_of(other)
     assert row is not None
     assert (row.state, row.generation_id, row.credits) == (State.SUBMITTED, "gen-1", 4.0)
@@ -135,7 +135,7 @@ async def test_what_cannot_be_read_stays_and_is_said(
     garbage = spill / "garbage.jsonl"
     garbage.write_text("{no json")
     for n in range(3):
-        assert isinstance(await claim(ledger, f"key-{n}"), Claimed)
+        assert isinstance(await claim(ledger, f"key-{n}"), Lease)
     assert garbage.exists()
     assert caplog.text.count("cannot be read") == 1
 
@@ -149,7 +149,7 @@ async def test_what_the_ledger_does_not_take_is_put_aside(
     )
     assert isinstance(outcomes[0], LedgerError)
     assert outcomes[1] is None
-    assert isinstance(await claim(ledger, "another"), Claimed)
+    assert isinstance(await claim(ledger, "another"), Lease)
     assert [file.suffix for file in spill.iterdir()] == [".rejected"]
     assert "does not take" in caplog.text
     assert (await kept(ledger, "good")).generation_id == "gen-1"
@@ -176,5 +176,5 @@ async def test_two_databases_share_a_spill_folder(
     database = await asyncio.to_thread(postgres.new_database)
     await _spilled(ledger, await claimed(ledger), "gen-1", tmp_path / "ledger" / "ledger.db")
     elsewhere = make_ledger(database, spill_folder=folder)
-    assert isinstance(await elsewhere.claim(subject(), claimant(), deadline=DEADLINE), Claimed)
+    assert isinstance(await elsewhere.claim(subject(), claimant(), deadline=DEADLINE), Lease)
     assert (await kept(ledger)).generation_id == "gen-1"

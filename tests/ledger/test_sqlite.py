@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefect_foxapi.errors import LedgerError
-from prefect_foxapi.ledger import Claimed, Ledger, State
+from prefect_foxapi.ledger import Lease, Ledger, State
 from tests.ledger.children import Child, hold_lock, run, run_into_full_disk
 from tests.ledger.world import BASE_URL, MakeLedger, claim, claimed, kept, row_of, sqlite_url, submitted
 
@@ -108,7 +108,7 @@ async def test_a_key_whose_submission_is_gone_is_not_free(ledger: Ledger, path: 
     found = await asyncio.gather(claim(ledger), claim(ledger, "another"), return_exceptions=True)
     assert isinstance(found[0], LedgerError)
     assert "damaged" in str(found[0])
-    assert isinstance(found[1], Claimed), "others do not suffer for it"
+    assert isinstance(found[1], Lease), "others do not suffer for it"
     with pytest.raises(LedgerError, match="damaged"):
         await ledger.settle("key", "forget")
     await ledger.accepted(mine, "gen-1")
@@ -170,7 +170,7 @@ async def test_a_reader_in_the_way_of_the_first_use_is_waited_for(ledger: Ledger
     await asyncio.wait([task], timeout=0.2)
     reader.execute("COMMIT")
     reader.close()
-    assert isinstance(await task, Claimed)
+    assert isinstance(await task, Lease)
 
 
 @pytest.mark.parametrize("limit", [4096, 0])
@@ -188,7 +188,7 @@ def test_a_full_disk(url: str, tmp_path: Path, limit: int) -> None:
     ((name, content),) = said["spilled"].items()
     assert "gen-1" in (content if limit else name)
     assert (said["later"].state, said["later"].generation_id) == (State.SUBMITTED, "gen-1")
-    assert isinstance(said["another"], Claimed), "the claim that failed left nothing behind"
+    assert isinstance(said["another"], Lease), "the claim that failed left nothing behind"
     assert said["left"] == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Row, Subject
+from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Ledger, Submission
 
 MakeLedger = Callable[..., Ledger]
 
@@ -31,8 +31,8 @@ class Clock:
         self.now += seconds
 
 
-def subject(key: str = "key", **changes: Any) -> Subject:
-    return Subject(**{"key": key, "account": ACCOUNT, "base_url": BASE_URL, "model": "gpt-5.5", **changes})
+def subject(key: str = "key", **changes: Any) -> GenerationIdentity:
+    return GenerationIdentity(**{"key": key, "account": ACCOUNT, "base_url": BASE_URL, "model": "gpt-5.5", **changes})
 
 
 def claimant(name: str = "task-1", **changes: Any) -> Claimant:
@@ -40,31 +40,31 @@ def claimant(name: str = "task-1", **changes: Any) -> Claimant:
     return Claimant(**{**values, "task_run_id": name, **changes})
 
 
-async def claim(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Claimed | Row:
+async def claim(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Lease | Submission:
     options.setdefault("deadline", DEADLINE)
     return await ledger.claim(subject(key), claimant(by), **options)
 
 
-async def claimed(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Claimed:
+async def claimed(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Lease:
     found = await claim(ledger, key, by, **options)
-    assert isinstance(found, Claimed), found
+    assert isinstance(found, Lease), found
     return found
 
 
-async def kept(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Row:
+async def kept(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Submission:
     """Claim what is not to be had, and return the row that is given instead."""
     found = await claim(ledger, key, by, **options)
-    assert isinstance(found, Row), found
+    assert isinstance(found, Submission), found
     return found
 
 
-async def submitted(ledger: Ledger, key: str = "key", generation_id: str = "gen-1", **options: Any) -> Claimed:
+async def submitted(ledger: Ledger, key: str = "key", generation_id: str = "gen-1", **options: Any) -> Lease:
     found = await claimed(ledger, key, **options)
     await ledger.accepted(found, generation_id)
     return found
 
 
-async def row_of(ledger: Ledger, key: str = "key") -> Row | None:
+async def row_of(ledger: Ledger, key: str = "key") -> Submission | None:
     return (await ledger.find([key])).get(key)
 
 

@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_foxapi import FoxAPICredentials, FoxAPIError, Generation, agenerate, generate
 from tests.pay_once.programs import MODEL, credentials, write_report
-from tests.pay_once.zygote import tell
+from tests.pay_once.zygote import emit
 
 
 def ask_the_same(
@@ -50,10 +50,10 @@ def ask_the_same(
 
     @flow
     async def from_coroutines() -> list[dict[str, Any]]:
-        tell("body")
+        emit("body")
         while go is not None and not Path(go).exists():
             await asyncio.sleep(0.005)
-        tell("asking")
+        emit("asking")
         threaded = asyncio.to_thread(from_threads)
         first, *others = await asyncio.gather(threaded, *(one() for _ in range(coroutines)))
         return [*first, *others]
@@ -105,13 +105,13 @@ def ask_once(
 
     @flow(retries=flow_retries)
     async def asynchronously() -> None:
-        tell("body")
+        emit("body")
         within = task(cache_policy=NO_CACHE)(ask) if nested else ask
         write_report(report, [await within()])
 
     @flow(retries=flow_retries)
     def synchronously() -> None:
-        tell("body")
+        emit("body")
         write_report(report, [told(generate.with_options(**options)(prompt, **arguments, return_state=True))])
 
     run_this(synchronously if synchronous else asynchronously, flow_run_id)

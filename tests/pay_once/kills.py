@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_foxapi.emulator import Emulator, FaultRule
-from prefect_foxapi.ledger import Ledger, Row, State
+from prefect_foxapi.ledger import Ledger, State, Submission
 from tests.pay_once.zygote import Zygote
 
 OURS = "tests.pay_once.programs:generate_all"
@@ -243,8 +243,8 @@ class _Flow:
     def _note_ambiguous(self, outcomes: list[dict[str, Any]]) -> None:
         self._ambiguous |= {outcome["key"] for outcome in outcomes if outcome.get("error") == "AmbiguousSubmission"}
 
-    def _rows(self) -> list[Row]:
-        async def read() -> list[Row]:
+    def _rows(self) -> list[Submission]:
+        async def read() -> list[Submission]:
             ledger = Ledger(self._kills._ledger_url, retention=None)
             try:
                 return await ledger.recent(100_000)
@@ -253,7 +253,7 @@ class _Flow:
 
         return [row for row in asyncio.run(read()) if row.base_url.rstrip("/") == self._emulator.url]
 
-    def _settled_rows(self) -> list[Row]:
+    def _settled_rows(self) -> list[Submission]:
         """The rows as they stay: a database may still be at work for a client that was killed."""
         rows = self._rows()
         while True:
@@ -285,7 +285,7 @@ class _Flow:
         tally.unsettled += sum(row.state in (State.SUBMITTED, State.SUBMITTING) for row in rows)
         tally.unsettled += sum(row.state is State.AMBIGUOUS and row.current for row in rows)
 
-    def _allowed(self, rows: list[Row]) -> Mapping[str, int]:
+    def _allowed(self, rows: list[Submission]) -> Mapping[str, int]:
         """How often each key could be paid for again: what was permitted, and what failed at FoxAPI."""
         keys = {row.key for row in rows if row.attempt > 1}
 

@@ -13,7 +13,7 @@ from prefect import flow
 from pydantic import SecretStr
 
 from prefect_foxapi import FoxAPICredentials, FoxAPIError, agenerate, asettle
-from tests.pay_once.zygote import tell
+from tests.pay_once.zygote import emit
 
 MODEL = "gpt-5.5"
 SUBMIT_TIMEOUT, CONNECT_TIMEOUT = 2.0, 0.5
@@ -81,7 +81,7 @@ def run_all(
 
     @flow
     async def generations() -> list[dict[str, Any]]:
-        tell("body")
+        emit("body")
         return await asyncio.gather(*map(after, prompts, delays))
 
     return asyncio.run(generations())

@@ -14,7 +14,7 @@ from prefect.cache_policies import INPUTS, TASK_SOURCE
 
 from prefect_foxapi import agenerate
 from tests.pay_once.programs import MODEL, credentials
-from tests.pay_once.zygote import tell
+from tests.pay_once.zygote import emit
 
 
 @task(cache_policy=INPUTS + TASK_SOURCE, result_serializer="json")
@@ -38,7 +38,7 @@ def ask_twice(base_url: str, api_key: str, count: int, go: str, report: str) -> 
     async def both() -> dict[str, Any]:
         await _timed(ours, prompts)
         await _timed(bare, prompts)
-        tell("asked")
+        emit("asked")
         while not Path(go).exists():
             await asyncio.sleep(0.01)
         return {"ours": await _timed(ours, prompts), "bare": await _timed(bare, prompts)}

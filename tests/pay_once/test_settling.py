@@ -9,7 +9,7 @@ from prefect import flow
 
 from prefect_foxapi import FoxAPICredentials, alist_unsettled, asettle
 from prefect_foxapi.emulator import Emulator
-from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Subject
+from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Ledger
 from tests.pay_once.programs import MODEL
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -19,13 +19,13 @@ async def test_two_attempts_of_one_key_are_collected_one_after_the_other(
     emulator: Emulator, credentials: FoxAPICredentials, home: Path
 ) -> None:
     key = "ab" * 32
-    subject = Subject(key=key, account=credentials.account_name, base_url=emulator.url, model=MODEL)
+    subject = GenerationIdentity(key=key, account=credentials.account_name, base_url=emulator.url, model=MODEL)
     ledger = Ledger(f"sqlite:///{home / 'foxapi' / 'ledger.db'}")
     async with credentials.get_client() as client:
         claims = [await ledger.claim(subject, Claimant.here(), deadline=0, on_ambiguous="resubmit") for _ in range(2)]
         # The first answer comes when its submission was taken for lost and had been repeated.
         for number, claimed in reversed(list(enumerate(claims))):
-            assert isinstance(claimed, Claimed)
+            assert isinstance(claimed, Lease)
             body = {"model": MODEL, "messages": [{"role": "user", "content": f"attempt {number}"}]}
             await ledger.accepted(claimed, (await client.submit(body)).id)
     await ledger.aclose()
@@ -49,11 +49,11 @@ async def test_what_can_be_collected_is_found_beside_what_nobody_knows(
     emulator: Emulator, credentials: FoxAPICredentials, home: Path
 ) -> None:
     key = "cd" * 32
-    subject = Subject(key=key, account=credentials.account_name, base_url=emulator.url, model=MODEL)
+    subject = GenerationIdentity(key=key, account=credentials.account_name, base_url=emulator.url, model=MODEL)
     ledger = Ledger(f"sqlite:///{home / 'foxapi' / 'ledger.db'}")
     first, second = [await ledger.claim(subject, Claimant.here(), deadline=0, on_ambiguous="resubmit") for _ in "ab"]
-    assert isinstance(first, Claimed)
-    assert isinstance(second, Claimed)
+    assert isinstance(first, Lease)
+    assert isinstance(second, Lease)
     async with credentials.get_client() as client:
         paid = await client.submit({"model": MODEL, "messages": [{"role": "user", "content": "the first"}]})
     await ledger.lost(second, "reset")

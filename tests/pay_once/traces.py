@@ -26,7 +26,7 @@ from prefect_foxapi import (
     image,
 )
 from tests.pay_once.programs import MODEL, credentials
-from tests.pay_once.zygote import tell
+from tests.pay_once.zygote import emit
 
 
 class Capital(BaseModel):
@@ -99,5 +99,5 @@ def leave_traces(base_url: str, api_key: str, folder: str) -> None:
     asyncio.run(with_the_block(block))
     synchronously()
     Path(folder, "errors.txt").write_text("\n".join(errors))
-    tell("done")
+    emit("done")
     asyncio.run(asyncio.sleep(60))

@@ -1,6 +1,6 @@
 """A process that has imported everything, and forks a child for every program that it is asked to run.
 
-Importing Prefect takes longer than most of these programs run. The process has no thread and no event loop when it
+Importing Prefect takes longer than most of these programs run. The process has no thread and no signal loop when it
 forks, so that a child is what a process of its own would be after its imports.
 """
 
@@ -113,7 +113,7 @@ class Zygote:
             self._told.put(line.strip())
 
 
-def tell(word: str) -> None:
+def emit(word: str) -> None:
     """Tell the test a word, from within a program."""
     os.write(1, f"{word}\n".encode())
 
@@ -129,10 +129,10 @@ def _serve() -> None:
             raise RuntimeError("it is not safe to fork with threads")
         pid = os.fork()
         if pid == 0:
-            tell(f"began {os.getpid()}")
+            emit(f"began {os.getpid()}")
             _become(program, wanted["arguments"])
         _, status = os.waitpid(pid, 0)
-        tell(f"ended {os.waitstatus_to_exitcode(status)}")
+        emit(f"ended {os.waitstatus_to_exitcode(status)}")
 
 
 def _become(program: Any, arguments: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ from typing import Protocol
 import httpx
 
 from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.responses import redacted, typed_transport_errors
+from prefect_foxapi.client.responses import redacted, translate_transport_errors
 from prefect_foxapi.client.retry import Sleep, may_repeat_read
 from prefect_foxapi.client.streaming.sse import StreamReader
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, ServiceUnavailable
-from prefect_foxapi.hooks import Hook, StreamResumed, tell
+from prefect_foxapi.hooks import Hook, StreamResumed, emit
 from prefect_foxapi.models.generations import ChatCompletionChunk
 
 DEFAULT_SILENCE = 60.0
@@ -70,7 +70,7 @@ async def read_stream(
         try:
             async with source.open_stream(generation_id, offset=reader.offset, silence=silence) as response:
                 reader.restarted()
-                with typed_transport_errors(paid=False, generation_id=generation_id):
+                with translate_transport_errors(paid=False, generation_id=generation_id):
                     async for block in response.aiter_bytes():
                         for chunk in reader.feed(block):
                             failures = 0
@@ -90,6 +90,6 @@ async def read_stream(
         failures += 1
         if failures >= source.retry.attempts:
             raise broken
-        tell(source.hooks, StreamResumed(generation_id, reader.offset, str(broken)))
+        emit(source.hooks, StreamResumed(generation_id, reader.offset, str(broken)))
         # The first resumption is at once: a long answer outlives many a connection, and nothing is wrong yet.
         await source.sleep(0 if failures == 1 else source.retry.delay(failures - 1, None, random.random))

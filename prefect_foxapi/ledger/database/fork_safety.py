@@ -15,7 +15,7 @@ __all__ = ["watch"]
 logger = logging.getLogger(__name__)
 
 
-class Forkable(Protocol):
+class ForkAware(Protocol):
     """What has to be told of forks."""
 
     def before_fork(self) -> None:
@@ -29,10 +29,10 @@ class Forkable(Protocol):
 
 # Held while the process forks: a database that is made meanwhile would not be told of it.
 _lock = threading.Lock()
-_watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def watch(database: Forkable) -> None:
+def watch(database: ForkAware) -> None:
     """Tell `database` of every fork from now on."""
     with _lock:
         _watched.add(database)

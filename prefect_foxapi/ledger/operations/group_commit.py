@@ -20,12 +20,12 @@ from sqlalchemy import Connection
 from prefect_foxapi.errors import FoxAPIError, LedgerError
 from prefect_foxapi.ledger.database.base import Database
 from prefect_foxapi.ledger.database.errors import concerns_all, explain, is_about_data
-from prefect_foxapi.ledger.operations.recovery_log import Spill
+from prefect_foxapi.ledger.operations.recovery_log import RecoveryLog
 from prefect_foxapi.ledger.operations.submissions import Accept, Claim, Operation, Refuse
 from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, with_results
-from prefect_foxapi.ledger.records import Claimed, Row
+from prefect_foxapi.ledger.records import Lease, Submission
 
-__all__ = ["Commits"]
+__all__ = ["GroupCommitQueue"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class _Unwritten:
         return is_about_data(self.error)
 
 
-class Commits:
+class GroupCommitQueue:
     """The queue of operations and its worker. It belongs to one event loop.
 
     Args:
@@ -69,7 +69,7 @@ class Commits:
     """
 
     def __init__(
-        self, database: Database, spill: Spill, clock: Callable[[], float], idle: Callable[[], Awaitable[bool]]
+        self, database: Database, spill: RecoveryLog, clock: Callable[[], float], idle: Callable[[], Awaitable[bool]]
     ) -> None:
         self._database = database
         self._spill = spill
@@ -124,7 +124,7 @@ class Commits:
 
     def _release(self, outcome: object) -> None:
         # The claim is written, and nobody is left to use it: without this it would be taken for ambiguous later.
-        if isinstance(outcome, Claimed):
+        if isinstance(outcome, Lease):
             # First in the queue: the next one may be asking for this very key.
             self._queue.appendleft(_Entry(Refuse(outcome.key, outcome.token, _UNUSED)))
             self._wake()
@@ -272,5 +272,5 @@ def _apply(connection: Connection, operations: list[Operation], now: float) -> l
         except FoxAPIError as error:
             outcomes.append(error)
     picture.flush()
-    rows = with_results(connection, (outcome for outcome in outcomes if isinstance(outcome, Row)))
-    return [rows[outcome.token] if isinstance(outcome, Row) else outcome for outcome in outcomes]
+    rows = with_results(connection, (outcome for outcome in outcomes if isinstance(outcome, Submission)))
+    return [rows[outcome.token] if isinstance(outcome, Submission) else outcome for outcome in outcomes]

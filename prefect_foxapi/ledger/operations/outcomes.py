@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect_foxapi.ledger.operations.submissions import Operation, check_subject, new_submission
 from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted
-from prefect_foxapi.ledger.records import Claimant, Row, State, Subject
+from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, State, Submission
 
 __all__ = ["Complete", "Fail", "Publish", "RememberUpload", "Vanish"]
 
@@ -29,7 +29,7 @@ class Complete(Operation):
         wanted.generation_ids.add(self.generation_id)
 
     def apply(self, picture: Picture) -> bool:
-        for row in _unfinished(picture, self):
+        for row in _survival(picture, self):
             current = picture.peek(row.key)
             row = picture.change(
                 row,
@@ -66,7 +66,7 @@ class Fail(Operation):
         wanted.generation_ids.add(self.generation_id)
 
     def apply(self, picture: Picture) -> bool:
-        for row in _unfinished(picture, self):
+        for row in _survival(picture, self):
             picture.change(
                 row, state=State.FAILED, finished_at=picture.now, error=self.error, reason=None, permitted=False
             )
@@ -100,7 +100,7 @@ class Vanish(Operation):
 class Publish(Operation):
     """A result that was paid for under another key answers this key, too."""
 
-    subject: Subject
+    subject: GenerationIdentity
     claimant: Claimant
     token: str
     generation_id: str
@@ -163,7 +163,7 @@ class RememberUpload(Operation):
         picture.remember_upload(**vars(self))
 
 
-def _unfinished(picture: Picture, operation: Complete | Fail) -> list[Row]:
+def _survival(picture: Picture, operation: Complete | Fail) -> list[Submission]:
     """The submissions that this outcome is the first for."""
     rows = picture.generation(operation.account, operation.base_url, operation.generation_id)
     return [

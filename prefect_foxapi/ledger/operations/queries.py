@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
 from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, chunks, decode, row_columns
-from prefect_foxapi.ledger.records import Decision, Row, State, Usage
+from prefect_foxapi.ledger.records import Decision, State, Submission, Usage
 
 __all__ = [
     "find",
@@ -33,16 +33,16 @@ _all = sa.select(*row_columns, _s.result, _is_current).select_from(
 _SETTLED = tuple(state.value for state in (State.COMPLETED, State.FAILED, State.REFUSED, State.FORGOTTEN))
 
 
-def _rows(connection: Connection, query: sa.Select[Any]) -> list[Row]:
+def _rows(connection: Connection, query: sa.Select[Any]) -> list[Submission]:
     width = len(row_columns)
     return [
         decode(values, result=values[width], current=bool(values[width + 1])) for values in connection.execute(query)
     ]
 
 
-def find(connection: Connection, keys: Iterable[str]) -> dict[str, Row]:
+def find(connection: Connection, keys: Iterable[str]) -> dict[str, Submission]:
     """Return the rows that `keys` stand for."""
-    found: dict[str, Row] = {}
+    found: dict[str, Submission] = {}
     for some in chunks(keys):
         query = (
             sa.select(*row_columns, _s.result, _is_current)
@@ -53,14 +53,14 @@ def find(connection: Connection, keys: Iterable[str]) -> dict[str, Row]:
     return found
 
 
-def find_generation(connection: Connection, generation_id: str) -> Row | None:
+def find_generation(connection: Connection, generation_id: str) -> Submission | None:
     """Return the submission that has this id; the one that was billed, where its result is published elsewhere."""
     order = (_s.billed.desc(), _is_current.desc(), _s.claimed_at.desc())
     rows = _rows(connection, _all.where(_s.generation_id == generation_id).order_by(*order).limit(1))
     return rows[0] if rows else None
 
 
-def unsettled(connection: Connection, now: float, account: str | None = None) -> list[Row]:
+def unsettled(connection: Connection, now: float, account: str | None = None) -> list[Submission]:
     """Return what was paid for and never collected, and what may have been paid for."""
     waiting = sa.or_(
         _s.state == State.SUBMITTED.value,
@@ -71,7 +71,7 @@ def unsettled(connection: Connection, now: float, account: str | None = None) ->
     return _rows(connection, query if account is None else query.where(_s.account == account))
 
 
-def recent(connection: Connection, limit: int) -> list[Row]:
+def recent(connection: Connection, limit: int) -> list[Submission]:
     """Return the latest submissions, the newest first."""
     return _rows(connection, _all.order_by(_s.claimed_at.desc(), _s.token).limit(limit))
 
@@ -82,7 +82,7 @@ def keys_like(connection: Connection, prefix: str, limit: int) -> list[str]:
     return list(connection.scalars(query.limit(limit)))
 
 
-def history(connection: Connection, key: str) -> tuple[list[Row], list[Decision]]:
+def history(connection: Connection, key: str) -> tuple[list[Submission], list[Decision]]:
     """Return every submission of a key and every decision about it, the oldest first."""
     d = decisions.c
     columns = (d.key, d.token, d.generation_id, d.action, d.found, d.by, d.at)

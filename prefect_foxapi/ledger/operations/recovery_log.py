@@ -19,9 +19,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from prefect_foxapi.ledger.operations.submissions import Accept
-from prefect_foxapi.ledger.records import Claimant, Claimed, State, Subject
+from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, Lease, State
 
-__all__ = ["Spill"]
+__all__ = ["RecoveryLog"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _LINES, _BARE, _REJECTED = ".jsonl", ".accepted", ".rejected"
 _NAME_LIMIT = 255
 
 
-class Spill:
+class RecoveryLog:
     """A folder of acceptances that are not in the ledger yet. Without a folder, nothing can be spilled.
 
     Args:
@@ -149,11 +149,11 @@ def _read(path: Path) -> Iterator[Accept]:
             yield Accept(line["token"], line["generation_id"], _claimed(line), line.get("credits"))
 
 
-def _claimed(line: dict[str, Any]) -> Claimed | None:
+def _claimed(line: dict[str, Any]) -> Lease | None:
     if "claimant" not in line:
         return None
-    subject = Subject(*(line[name] for name in ("key", "account", "base_url", "model", "kind")))
-    return Claimed(
+    subject = GenerationIdentity(*(line[name] for name in ("key", "account", "base_url", "model", "kind")))
+    return Lease(
         subject.key,
         line["attempt"],
         line["token"],

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
 from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted
-from prefect_foxapi.ledger.records import Claimant, Claimed, Row, State, Subject
+from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, Lease, State, Submission
 
 __all__ = ["Accept", "CatchUp", "Claim", "Lose", "Operation", "Refuse", "Settle", "check_subject", "new_submission"]
 
@@ -47,7 +47,7 @@ class Operation(ABC):
 class Claim(Operation):
     """Ask for a key: the right to submit it, or what is known of it."""
 
-    subject: Subject
+    subject: GenerationIdentity
     claimant: Claimant
     token: str
     patience: float
@@ -58,7 +58,7 @@ class Claim(Operation):
     def want(self, wanted: Wanted) -> None:
         wanted.keys.add(self.subject.key)
 
-    def apply(self, picture: Picture) -> Claimed | Row:
+    def apply(self, picture: Picture) -> Lease | Submission:
         row = picture.current(self.subject.key)
         if row is None:
             return self._begin(picture, None)
@@ -83,7 +83,7 @@ class Claim(Operation):
             return self._begin(picture, row)
         return self._begin(picture, row) if self._free(row, picture.now) else row
 
-    def _free(self, row: Row, now: float) -> bool:
+    def _free(self, row: Submission, now: float) -> bool:
         if row.state is State.AMBIGUOUS:
             return row.permitted
         if row.state is State.COMPLETED:
@@ -94,7 +94,7 @@ class Claim(Operation):
             return False
         return self.asked_at is None or row.finished_at is None or row.finished_at < self.asked_at
 
-    def _begin(self, picture: Picture, found: Row | None) -> Claimed:
+    def _begin(self, picture: Picture, found: Submission | None) -> Lease:
         row = new_submission(
             self.subject,
             self.claimant,
@@ -108,8 +108,8 @@ class Claim(Operation):
         picture.point(row.key, row.token)
         return self._claimed(row, None if found is None else found.state)
 
-    def _claimed(self, row: Row, previous: State | None) -> Claimed:
-        return Claimed(
+    def _claimed(self, row: Submission, previous: State | None) -> Lease:
+        return Lease(
             row.key, row.attempt, row.token, row.deadline, previous, self.subject, self.claimant, row.claimed_at
         )
 
@@ -131,7 +131,7 @@ class Accept(Operation):
 
     token: str
     generation_id: str
-    claimed: Claimed | None = None
+    claimed: Lease | None = None
     credits: float | None = None
 
     def want(self, wanted: Wanted) -> None:
@@ -171,7 +171,7 @@ class Accept(Operation):
             picture.point(row.key, row.token)
         return True
 
-    def _restore(self, picture: Picture, claimed: Claimed) -> Row:
+    def _restore(self, picture: Picture, claimed: Lease) -> Submission:
         return picture.add(
             new_submission(
                 claimed.subject,
@@ -238,13 +238,13 @@ class Settle(Operation):
     def want(self, wanted: Wanted) -> None:
         wanted.histories.add(self.key)
 
-    def apply(self, picture: Picture) -> Row | None:
+    def apply(self, picture: Picture) -> Submission | None:
         row = picture.current(self.key)
         if row is not None and row.state is State.SUBMITTING and row.deadline <= picture.now:
             row = picture.change(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
         return self._forget(picture, row) if self.action == "forget" else self._allow(picture, row)
 
-    def _forget(self, picture: Picture, row: Row | None) -> None:
+    def _forget(self, picture: Picture, row: Submission | None) -> None:
         if row is not None and row.state in (State.AMBIGUOUS, State.SUBMITTED):
             picture.point(row.key, None)
             doomed = [row]
@@ -259,7 +259,7 @@ class Settle(Operation):
                 other, state=State.FORGOTTEN, finished_at=picture.now, reason=f"given up by {self.by}", permitted=False
             )
 
-    def _allow(self, picture: Picture, row: Row | None) -> Row:
+    def _allow(self, picture: Picture, row: Submission | None) -> Submission:
         if row is None or row.state is not State.AMBIGUOUS:
             raise self._misfit(picture, row)
         if not row.permitted:
@@ -267,7 +267,7 @@ class Settle(Operation):
             row = picture.change(row, permitted=True)
         return row
 
-    def _misfit(self, picture: Picture, row: Row | None) -> FoxAPIError:
+    def _misfit(self, picture: Picture, row: Submission | None) -> FoxAPIError:
         if row is None:
             return InvalidRequest("the ledger has no row for this key: nothing is to be settled", key=self.key)
         fits = {
@@ -281,7 +281,7 @@ class Settle(Operation):
         return InvalidRequest(said, key=self.key, generation_id=row.generation_id)
 
 
-def check_subject(row: Row, subject: Subject) -> None:
+def check_subject(row: Submission, subject: GenerationIdentity) -> None:
     """Two accounts never share, not even if their keys are equal."""
     if (row.account, row.base_url) != (subject.account, subject.base_url):
         raise LedgerError(
@@ -291,10 +291,12 @@ def check_subject(row: Row, subject: Subject) -> None:
         )
 
 
-def new_submission(subject: Subject, claimant: Claimant, *, state: State = State.SUBMITTING, **values: Any) -> Row:
+def new_submission(
+    subject: GenerationIdentity, claimant: Claimant, *, state: State = State.SUBMITTING, **values: Any
+) -> Submission:
     """Make a submission that is not in the ledger yet."""
     values.setdefault("generation_id", None)
-    return Row(
+    return Submission(
         key=subject.key,
         kind=subject.kind,
         account=subject.account,

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.records import Claimant, Decision, Row, State
+from prefect_foxapi.ledger.records import Claimant, Decision, State, Submission
 
 __all__ = ["Conflict", "Picture", "Wanted", "chunks", "decode", "row_columns", "with_results"]
 
@@ -92,9 +92,9 @@ class Conflict(Exception):
     """Another transaction was faster: nothing was written, and the same work is to be done again."""
 
 
-def decode(values: Sequence[Any], *, result: str | None = None, current: bool = True) -> Row:
+def decode(values: Sequence[Any], *, result: str | None = None, current: bool = True) -> Submission:
     """Make a row of the values of `row_columns`."""
-    return Row(
+    return Submission(
         key=values[0],
         token=values[1],
         attempt=values[2],
@@ -130,7 +130,7 @@ def _encode(name: str, value: Any) -> Any:
     return json.dumps(value) if name == "error" and value is not None else value
 
 
-def _encode_row(row: Row, result: str | None) -> dict[str, Any]:
+def _encode_row(row: Submission, result: str | None) -> dict[str, Any]:
     values = {column.name: _encode(column.name, getattr(row, column.name)) for column in _PLAIN}
     values.update((column.name, getattr(row.claimant, column.name)) for column in _CLAIMANT)
     values["day"] = datetime.fromtimestamp(row.claimed_at, UTC).strftime("%Y-%m-%d")
@@ -145,7 +145,7 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
         yield ordered[start : start + _CHUNK]
 
 
-def with_results(connection: Connection, rows: Iterable[Row]) -> dict[str, Row]:
+def with_results(connection: Connection, rows: Iterable[Submission]) -> dict[str, Submission]:
     """Return the rows by token, those whose result is kept with their result."""
     by_token = {row.token: row for row in rows}
     for token, result in _select(connection, _RESULTS, [row.token for row in by_token.values() if row.result_kept]):
@@ -168,13 +168,13 @@ class Picture:
     def __init__(self, connection: Connection, now: float) -> None:
         self.now = now
         self._connection = connection
-        self._rows: dict[str, Row] = {}
-        self._stored: dict[str, Row] = {}
+        self._rows: dict[str, Submission] = {}
+        self._stored: dict[str, Submission] = {}
         self._results: dict[str, str | None] = {}
         self._loaded: dict[str, str] = {}
         self._current: dict[str, str] = {}
         self._generations: dict[str, list[str]] = {}
-        self._removed: list[Row] = []
+        self._removed: list[Submission] = []
         self._decisions: list[Decision] = []
         self._uploads: list[dict[str, Any]] = []
 
@@ -201,7 +201,7 @@ class Picture:
             if row.generation_id is not None:
                 self._generations.setdefault(row.generation_id, []).append(row.token)
 
-    def current(self, key: str) -> Row | None:
+    def current(self, key: str) -> Submission | None:
         """The submission that the key stands for.
 
         Raises:
@@ -212,32 +212,32 @@ class Picture:
             raise LedgerError("the ledger is damaged: what it knew of this key is gone. Restore a backup", key=key)
         return row
 
-    def peek(self, key: str) -> Row | None:
+    def peek(self, key: str) -> Submission | None:
         """The submission that the key stands for, as far as it is known."""
         token = self._current.get(key)
         return None if token is None else self._rows.get(token)
 
-    def submission(self, token: str) -> Row | None:
+    def submission(self, token: str) -> Submission | None:
         """The submission that began with this claim."""
         return self._rows.get(token)
 
-    def generation(self, account: str, base_url: str, generation_id: str) -> list[Row]:
+    def generation(self, account: str, base_url: str, generation_id: str) -> list[Submission]:
         """The submissions that have this id."""
         rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
         return [row for row in rows if (row.account, row.base_url) == (account, base_url)]
 
-    def history(self, key: str) -> list[Row]:
+    def history(self, key: str) -> list[Submission]:
         """All the submissions of a key that are loaded."""
         return [row for row in self._rows.values() if row.key == key]
 
-    def recall(self, key: str) -> list[Row]:
+    def recall(self, key: str) -> list[Submission]:
         """All the submissions of a key that is locked, also those that nobody wanted in advance."""
         self._take({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
         return self.history(key)
 
     # Moving
 
-    def add(self, row: Row, *, result: str | None = None) -> Row:
+    def add(self, row: Submission, *, result: str | None = None) -> Submission:
         """A new submission. `result` is the result as JSON text."""
         self._rows[row.token] = row
         if result is not None:
@@ -246,7 +246,7 @@ class Picture:
             self._generations.setdefault(row.generation_id, []).append(row.token)
         return row
 
-    def change(self, row: Row, *, result: str | None = None, **changes: Any) -> Row:
+    def change(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
         """Move a submission on."""
         changed = replace(row, **changes)
         self._rows[row.token] = changed
@@ -263,13 +263,13 @@ class Picture:
         else:
             self._current[key] = token
 
-    def remove(self, row: Row) -> None:
+    def remove(self, row: Submission) -> None:
         """Delete a submission, and the key with it where it stands for it."""
         self._removed.append(row)
         if self._current.get(row.key) == row.token:
             self.point(row.key, None)
 
-    def decide(self, row: Row, action: str, by: str) -> None:
+    def decide(self, row: Submission, action: str, by: str) -> None:
         """Record a permission to pay again."""
         self._decisions.append(Decision(row.key, row.token, row.generation_id, action, row.state, by, self.now))
 
