@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.ledger import Ledger
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import Clock, MakeLedger, sqlite_url
+from tests.support.factories import Clock, MakeLedger, sqlite_url
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_HOME, temporary_settings
 from prefect_foxapi.cli.ledger import main
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Ledger, State
-from tests.ledger.world import ACCOUNT, ERROR, OWNER, RESULT, claimed, row_of, sqlite_url, submitted
+from tests.support.factories import ACCOUNT, ERROR, OWNER, RESULT, claimed, row_of, sqlite_url, submitted
 
 
 @pytest.fixture

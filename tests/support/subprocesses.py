@@ -16,11 +16,11 @@ from typing import Any
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger
-from tests.ledger.world import claim, claimed, submitted
+from tests.support.factories import claim, claimed, submitted
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 # Importing costs more than all the rest: the processes are forked from one that has done it.
-_CONTEXT.set_forkserver_preload(["tests.ledger.children"])
+_CONTEXT.set_forkserver_preload(["tests.support.subprocesses"])
 
 
 class Child:

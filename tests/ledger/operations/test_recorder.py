@@ -7,7 +7,7 @@ import pytest
 from prefect_foxapi.engine.recorder import LedgerRecorder
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Ledger
-from tests.ledger.world import Clock, MakeLedger
+from tests.support.factories import Clock, MakeLedger
 
 SUBJECT = GenerationIdentity(key="ab" * 32, account="me", base_url="https://api.foxapi.cc", model="gpt-5.5")
 

@@ -12,8 +12,8 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, State
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
+from tests.support.factories import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture(scope="module")

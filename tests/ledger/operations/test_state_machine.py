@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from prefect_foxapi.errors import InvalidRequest, LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State, Submission
-from tests.ledger.world import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
+from tests.support.factories import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
 
 T = TypeVar("T")
 

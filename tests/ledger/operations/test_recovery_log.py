@@ -13,8 +13,7 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import (
+from tests.support.factories import (
     ACCOUNT,
     BASE_URL,
     DEADLINE,
@@ -29,6 +28,7 @@ from tests.ledger.world import (
     sqlite_url,
     subject,
 )
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture
