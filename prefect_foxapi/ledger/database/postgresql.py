@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger.database import fork_safety as forks
 from prefect_foxapi.ledger.database import schema
-from prefect_foxapi.ledger.database.errors import is_contention, is_disconnect
-from prefect_foxapi.ledger.operations.unit_of_work import Conflict
+from prefect_foxapi.ledger.database.errors import Conflict, is_contention, is_disconnect
 
 __all__ = ["PostgreSQL"]
 

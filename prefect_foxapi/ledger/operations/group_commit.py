@@ -20,8 +20,9 @@ from sqlalchemy import Connection
 from prefect_foxapi.errors import FoxAPIError, LedgerError
 from prefect_foxapi.ledger.database.base import Database
 from prefect_foxapi.ledger.database.errors import concerns_all, explain, is_about_data
+from prefect_foxapi.ledger.operations.base import Operation
 from prefect_foxapi.ledger.operations.recovery_log import RecoveryLog
-from prefect_foxapi.ledger.operations.submissions import Accept, Claim, Operation, Refuse
+from prefect_foxapi.ledger.operations.submissions import Accept, Claim, Refuse
 from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, with_results
 from prefect_foxapi.ledger.records import Lease, Submission
 

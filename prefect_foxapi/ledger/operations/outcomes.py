@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_foxapi.ledger.operations.submissions import Operation, check_subject, new_submission
+from prefect_foxapi.ledger.operations.base import Operation, check_subject, new_submission
 from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, State, Submission
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, chunks, decode, row_columns
+from prefect_foxapi.ledger.operations.row_mapping import decode_rows, row_columns
+from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, chunks
 from prefect_foxapi.ledger.records import Decision, State, Submission, Usage
 
 __all__ = [
@@ -34,10 +35,7 @@ _SETTLED = tuple(state.value for state in (State.COMPLETED, State.FAILED, State.
 
 
 def _rows(connection: Connection, query: sa.Select[Any]) -> list[Submission]:
-    width = len(row_columns)
-    return [
-        decode(values, result=values[width], current=bool(values[width + 1])) for values in connection.execute(query)
-    ]
+    return list(decode_rows(connection.execute(query)))
 
 
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, Submission]:

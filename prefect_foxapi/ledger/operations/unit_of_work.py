@@ -10,7 +10,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -19,10 +18,12 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger.database.errors import Conflict
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.records import Claimant, Decision, State, Submission
+from prefect_foxapi.ledger.operations.row_mapping import changed_values, decode_rows, encode, row_columns
+from prefect_foxapi.ledger.records import Decision, Submission
 
-__all__ = ["Conflict", "Picture", "Wanted", "chunks", "decode", "row_columns", "with_results"]
+__all__ = ["Picture", "Wanted", "chunks", "with_results"]
 
 T = TypeVar("T")
 
@@ -30,14 +31,6 @@ T = TypeVar("T")
 _CHUNK = 900
 
 _s = submissions.c
-_CLAIMANT = (_s.host, _s.pid, _s.process, _s.flow_run_id, _s.task_run_id, _s.flow_name)
-_PLAIN = (
-    *(_s.key, _s.token, _s.attempt, _s.state, _s.kind, _s.account, _s.base_url, _s.model, _s.generation_id),
-    *(_s.claimed_at, _s.deadline, _s.accepted_at, _s.finished_at, _s.expires_at, _s.reason, _s.error),
-    *(_s.billed, _s.permitted, _s.result_kept, _s.credits, _s.prompt_tokens, _s.completion_tokens, _s.previous),
-)
-row_columns: tuple[sa.Column[Any], ...] = (*_PLAIN, *_CLAIMANT)
-"""The columns that `decode` reads, in its order: everything but the result."""
 
 # Made once: to build a statement takes longer than to run it.
 _wanted: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
@@ -86,56 +79,6 @@ class Wanted:
     tokens: set[str] = field(default_factory=set[str])
     strays: set[str] = field(default_factory=set[str])
     generation_ids: set[str] = field(default_factory=set[str])
-
-
-class Conflict(Exception):
-    """Another transaction was faster: nothing was written, and the same work is to be done again."""
-
-
-def decode(values: Sequence[Any], *, result: str | None = None, current: bool = True) -> Submission:
-    """Make a row of the values of `row_columns`."""
-    return Submission(
-        key=values[0],
-        token=values[1],
-        attempt=values[2],
-        state=State(values[3]),
-        kind=values[4],
-        account=values[5],
-        base_url=values[6],
-        model=values[7],
-        generation_id=values[8],
-        claimed_at=values[9],
-        deadline=values[10],
-        accepted_at=values[11],
-        finished_at=values[12],
-        expires_at=values[13],
-        reason=values[14],
-        error=json.loads(values[15]) if values[15] else None,
-        billed=values[16],
-        permitted=values[17],
-        result_kept=values[18],
-        credits=values[19],
-        prompt_tokens=values[20],
-        completion_tokens=values[21],
-        previous=values[22],
-        claimant=Claimant(*values[23:29]),
-        result=json.loads(result) if result else None,
-        current=current,
-    )
-
-
-def _encode(name: str, value: Any) -> Any:
-    if name == "state":
-        return cast("State", value).value
-    return json.dumps(value) if name == "error" and value is not None else value
-
-
-def _encode_row(row: Submission, result: str | None) -> dict[str, Any]:
-    values = {column.name: _encode(column.name, getattr(row, column.name)) for column in _PLAIN}
-    values.update((column.name, getattr(row.claimant, column.name)) for column in _CLAIMANT)
-    values["day"] = datetime.fromtimestamp(row.claimed_at, UTC).strftime("%Y-%m-%d")
-    values["result"] = result
-    return values
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
@@ -195,11 +138,11 @@ class Picture:
         self._take(named)
 
     def _take(self, tokens: Iterable[str]) -> None:
-        for values in _select(self._connection, _ROWS, tokens):
-            row = decode(values)
-            self._rows[row.token] = self._stored[row.token] = row
-            if row.generation_id is not None:
-                self._generations.setdefault(row.generation_id, []).append(row.token)
+        for some in chunks(tokens):
+            for row in decode_rows(self._connection.execute(_ROWS, {"wanted": some})):
+                self._rows[row.token] = self._stored[row.token] = row
+                if row.generation_id is not None:
+                    self._generations.setdefault(row.generation_id, []).append(row.token)
 
     def current(self, key: str) -> Submission | None:
         """The submission that the key stands for.
@@ -322,13 +265,9 @@ class Picture:
         for token, row in sorted(self._rows.items()):
             stored = self._stored.get(token)
             if stored is None:
-                added.append(_encode_row(row, self._results.get(token)))
+                added.append(encode(row, self._results.get(token)))
             elif stored is not row:
-                values = {
-                    column.name: _encode(column.name, getattr(row, column.name))
-                    for column in _PLAIN
-                    if getattr(row, column.name) != getattr(stored, column.name)
-                }
+                values = changed_values(row, stored)
                 if token in self._results:
                     values["result"] = self._results[token]
                 if values:
