@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace, url: str, console: Console) -> str | None:
     """Carry out a command. Returns the key that is to be collected, if any."""
     # Where the tasks spill, too: what they could not write is looked at and mended here.
-    ledger = Ledger(url, retention=None, spill_folder=current_settings().spill_folder())
+    ledger = Ledger(url, retention=None, recovery_folder=current_settings().spill_folder())
     try:
         if not ledger.exists():
             raise LedgerError(f"there is no ledger yet: {ledger}")

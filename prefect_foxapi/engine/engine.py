@@ -124,7 +124,7 @@ class GenerationEngine:
                 location,
                 keep_results=settings.ledger_keeps_results,
                 retention=settings.ledger_retention_days * 86400,
-                spill_folder=settings.spill_folder(),
+                recovery_folder=settings.spill_folder(),
             )
         return self._ledgers[location]
 

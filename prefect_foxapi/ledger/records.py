@@ -134,7 +134,7 @@ class Submission:
     current: bool = True
 
     @property
-    def subject(self) -> GenerationIdentity:
+    def identity(self) -> GenerationIdentity:
         """What was asked."""
         return GenerationIdentity(self.key, self.account, self.base_url, self.model, self.kind)
 
@@ -167,7 +167,7 @@ class Lease:
     token: str
     deadline: float
     previous: State | None
-    subject: GenerationIdentity
+    identity: GenerationIdentity
     claimant: Claimant
     claimed_at: float
 

@@ -41,7 +41,7 @@ async def make_ledger(clock: Clock, tmp_path: Path) -> AsyncIterator[MakeLedger]
 
         def make(url: str, **options: Any) -> Ledger:
             options.setdefault("clock", clock)
-            options.setdefault("spill_folder", tmp_path / "spill")
+            options.setdefault("recovery_folder", tmp_path / "spill")
             ledger = Ledger(url, **options)
             stack.push_async_callback(ledger.aclose)
             return ledger

@@ -154,7 +154,7 @@ def test_what_the_tasks_spilled_is_listed(tmp_path: Path, capsys: pytest.Capture
     url, path = sqlite_url(tmp_path), tmp_path / "ledger" / "ledger.db"
 
     async def spill() -> None:
-        ledger = Ledger(url, spill_folder=tmp_path / "home" / "foxapi")
+        ledger = Ledger(url, recovery_folder=tmp_path / "home" / "foxapi")
         mine = await claimed(ledger)
         path.rename(path.with_name("away"))
         with pytest.raises(LedgerError):
@@ -174,7 +174,7 @@ def test_what_was_spilled_outlives_a_ledger_that_was_deleted(
     url = sqlite_url(tmp_path)
 
     async def spill() -> None:
-        ledger = Ledger(url, spill_folder=tmp_path / "home" / "foxapi")
+        ledger = Ledger(url, recovery_folder=tmp_path / "home" / "foxapi")
         mine = await claimed(ledger)
         shutil.rmtree(tmp_path / "ledger")
         with pytest.raises(LedgerError, match="deleted"):

@@ -49,7 +49,7 @@ class PostgreSQL:
             # libpq's name for it; asyncpg's is ssl.
             url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
         self.where = url.set(drivername="postgresql").render_as_string(hide_password=True)
-        self.spill_folder: Path | None = None
+        self.recovery_folder: Path | None = None
         self._ready = False
         self._preparing = asyncio.Lock()
         self._engine: AsyncEngine = create_async_engine(

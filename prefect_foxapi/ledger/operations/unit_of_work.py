@@ -23,7 +23,7 @@ from prefect_foxapi.ledger.database.schema import decisions, generations, submis
 from prefect_foxapi.ledger.operations.row_mapping import changed_values, decode_rows, encode, row_columns
 from prefect_foxapi.ledger.records import Decision, Submission
 
-__all__ = ["Picture", "Wanted", "chunks", "with_results"]
+__all__ = ["ReadSet", "UnitOfWork", "chunks", "with_results"]
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def _update_rows(names: tuple[str, ...]) -> sa.Update:
 
 
 @dataclass
-class Wanted:
+class ReadSet:
     """What a batch has to read before it can be applied.
 
     Attributes:
@@ -77,7 +77,7 @@ class Wanted:
     keys: set[str] = field(default_factory=set[str])
     histories: set[str] = field(default_factory=set[str])
     tokens: set[str] = field(default_factory=set[str])
-    strays: set[str] = field(default_factory=set[str])
+    tokens_without_key: set[str] = field(default_factory=set[str])
     generation_ids: set[str] = field(default_factory=set[str])
 
 
@@ -96,12 +96,12 @@ def with_results(connection: Connection, rows: Iterable[Submission]) -> dict[str
     return by_token
 
 
-def _select(connection: Connection, query: sa.Executable, wanted: Iterable[str]) -> Iterator[Sequence[Any]]:
-    for some in chunks(wanted):
+def _select(connection: Connection, query: sa.Executable, reads: Iterable[str]) -> Iterator[Sequence[Any]]:
+    for some in chunks(reads):
         yield from connection.execute(query, {"wanted": some})
 
 
-class Picture:
+class UnitOfWork:
     """The part of the ledger that a batch of operations touches.
 
     Attributes:
@@ -123,21 +123,21 @@ class Picture:
 
     # Reading
 
-    def load(self, wanted: Wanted) -> None:
+    def load(self, reads: ReadSet) -> None:
         """Read what is wanted, and lock it against other transactions."""
-        touched, named = wanted.keys | wanted.histories, set(wanted.tokens)
-        for query, values in ((_BY_TOKEN, wanted.strays), (_BY_GENERATION, wanted.generation_ids)):
+        touched, named = reads.keys | reads.histories, set(reads.tokens)
+        for query, values in ((_BY_TOKEN, reads.tokens_without_key), (_BY_GENERATION, reads.generation_ids)):
             # Without a lock: neither the key nor the id of a submission ever changes once it is there.
             for token, key in _select(self._connection, query, values):
                 named.add(token)
                 touched.add(key)
         for key, token in _select(self._connection, _POINTERS, touched):
             self._loaded[key] = self._current[key] = token
-        named.update(token for token, _ in _select(self._connection, _BY_KEY, wanted.histories))
+        named.update(token for token, _ in _select(self._connection, _BY_KEY, reads.histories))
         named.update(self._current.values())
-        self._take(named)
+        self._load_rows(named)
 
-    def _take(self, tokens: Iterable[str]) -> None:
+    def _load_rows(self, tokens: Iterable[str]) -> None:
         for some in chunks(tokens):
             for row in decode_rows(self._connection.execute(_ROWS, {"wanted": some})):
                 self._rows[row.token] = self._stored[row.token] = row
@@ -173,9 +173,9 @@ class Picture:
         """All the submissions of a key that are loaded."""
         return [row for row in self._rows.values() if row.key == key]
 
-    def recall(self, key: str) -> list[Submission]:
+    def load_history(self, key: str) -> list[Submission]:
         """All the submissions of a key that is locked, also those that nobody wanted in advance."""
-        self._take({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
+        self._load_rows({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
         return self.history(key)
 
     # Moving
@@ -189,7 +189,7 @@ class Picture:
             self._generations.setdefault(row.generation_id, []).append(row.token)
         return row
 
-    def change(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
+    def update(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
         """Move a submission on."""
         changed = replace(row, **changes)
         self._rows[row.token] = changed
@@ -199,7 +199,7 @@ class Picture:
             self._generations.setdefault(changed.generation_id, []).append(row.token)
         return changed
 
-    def point(self, key: str, token: str | None) -> None:
+    def set_current(self, key: str, token: str | None) -> None:
         """Let the key stand for another submission, or for none."""
         if token is None:
             self._current.pop(key, None)
@@ -210,9 +210,9 @@ class Picture:
         """Delete a submission, and the key with it where it stands for it."""
         self._removed.append(row)
         if self._current.get(row.key) == row.token:
-            self.point(row.key, None)
+            self.set_current(row.key, None)
 
-    def decide(self, row: Submission, action: str, by: str) -> None:
+    def record_decision(self, row: Submission, action: str, by: str) -> None:
         """Record a permission to pay again."""
         self._decisions.append(Decision(row.key, row.token, row.generation_id, action, row.state, by, self.now))
 
