@@ -1,4 +1,4 @@
-"""What every operation on the ledger has in common."""
+"""The base of the operations that change the ledger."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ __all__ = ["Operation", "check_identity", "new_submission"]
 
 
 class Operation(ABC):
-    """Something that happens."""
+    """A change of the ledger, executed in a transaction that it may share with other operations.
+
+    `apply` either raises before it has changed anything, or completes. It can be applied again after a transaction with
+    an unknown result: the token or the generation id shows whether the change has been made already.
+    """
 
     @abstractmethod
     def declare_reads(self, reads: ReadSet) -> None:
-        """Say what `apply` will look at."""
+        """Add to `reads` the rows that `apply` needs."""
 
     @abstractmethod
     def apply(self, unit: UnitOfWork) -> Any:
-        """Move the picture, and return what the caller gets."""
+        """Change the rows of `unit`, and return the result for the caller."""
 
 
 def check_identity(row: Submission, identity: GenerationIdentity) -> None:
-    """Two accounts never share, not even if their keys are equal."""
+    """Raise if `row` belongs to another account or another FoxAPI than `identity`: results are not shared between them.
+
+    Raises:
+        LedgerError: The two differ.
+    """
     if (row.account, row.base_url) != (identity.account, identity.base_url):
         raise LedgerError(
-            "the ledger's row for this key belongs to another account or another FoxAPI: two different requests have "
-            "the same key, or somebody edited the ledger. Use a ledger of its own for each, or forget the row",
+            "the ledger's row for this key belongs to another account or another FoxAPI: either two different requests "
+            "have the same key, or the database was edited. Use a separate ledger for each account, or forget the row",
             key=identity.key,
         )
 
@@ -37,7 +45,7 @@ def check_identity(row: Submission, identity: GenerationIdentity) -> None:
 def new_submission(
     identity: GenerationIdentity, claimant: Claimant, *, state: State = State.SUBMITTING, **values: Any
 ) -> Submission:
-    """Make a submission that is not in the ledger yet."""
+    """Return a submission that is not in the ledger yet."""
     values.setdefault("generation_id", None)
     return Submission(
         key=identity.key,

@@ -1,19 +1,15 @@
-"""The state machine: one class for each thing that can happen to a key until FoxAPI has accepted its submission.
+"""The operations of a key until FoxAPI has accepted its submission, and those that settle it.
 
-What comes after that is in `outcomes.py`. The whole:
+The operations on accepted generations are in `outcomes.py`. The whole state machine:
 
     (none) ──claim──▶ submitting ──accepted──▶ submitted ──▶ completed │ failed
                           │  │                     └── FoxAPI no longer knows it ──▶ ambiguous
-                          │  └── refused for certain ──▶ what the claim had found
-                          └── response lost, or the deadline past ──▶ ambiguous
+                          │  └── refused ──▶ the state before the claim
+                          └── response lost, or deadline passed ──▶ ambiguous
 
-    failed, completed but stale ──claim──▶ submitting (a new submission, attempt + 1)
+    failed, completed but out of date ──claim──▶ submitting (a new submission, attempt + 1)
     ambiguous ──claim with a permission──▶ submitting (a new submission, attempt + 1)
-    completed, its result not kept and no longer at FoxAPI ──▶ ambiguous
-
-Each `apply` reads and moves a `UnitOfWork`, which a batch of operations shares; it either raises before it changed
-anything, or is done. Each can be applied again after a transaction whose end is unknown: the token or the generation id
-says whether it already happened.
+    completed, result not kept and unknown to FoxAPI ──▶ ambiguous
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ _NO_ANSWER = "no answer was recorded by the deadline"
 
 @dataclass(eq=False)
 class Claim(Operation):
-    """Ask for a key: the right to submit it, or what is known of it."""
+    """Grants the lease of a key, or returns its current submission."""
 
     identity: GenerationIdentity
     claimant: Claimant
@@ -52,32 +48,31 @@ class Claim(Operation):
             return self._begin(unit, None)
         check_identity(row, self.identity)
         if row.token == self.token and row.state in (State.SUBMITTING, State.AMBIGUOUS):
-            # Written by a transaction whose end was unknown; nothing was sent since.
+            # An earlier transaction with an unknown result wrote this claim, and nothing was sent since.
             fields: dict[str, Any] = {"state": State.SUBMITTING, "reason": None, "permitted": False}
             return self._lease(unit.update(row, deadline=unit.now + self.seconds, **fields), None)
-        if row.state is State.SUBMITTING and row.deadline <= unit.now:
+        if row.is_overdue(unit.now):
             row = unit.update(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+        if not row.is_claimable(unit.now, self.max_age):
+            return row
         if row.attempt > 1 and row.state in (State.AMBIGUOUS, State.FAILED):
             for other in unit.load_history(row.key):
-                # One that was taken for lost, until its id came. The key goes on standing for what may have been paid
-                # for as well, should this one fail.
+                # An earlier submission was ambiguous, and its id arrived later. It is collected before anything is
+                # paid again. The key keeps its current submission, which may have been billed as well.
                 if other.state is State.SUBMITTED:
                     return other
-        if row.state is State.AMBIGUOUS and self.resubmit and not row.permitted:
-            if self.asked_at is not None and row.claimed_at >= self.asked_at:
-                # The asker has waited for this one. If all who did submitted again, each of them could be billed.
+        if row.state is State.FAILED and not self._may_repeat_failure(row):
+            return row
+        if row.state is State.AMBIGUOUS and not row.permitted:
+            # A caller that waited for this very submission does not repeat it: if all callers that waited for it did,
+            # each of them could be billed.
+            waited = self.asked_at is not None and row.claimed_at >= self.asked_at
+            if not self.resubmit or waited:
                 return row
             unit.record_decision(row, "resubmit", str(self.claimant))
-            return self._begin(unit, row)
-        return self._begin(unit, row) if self._free(row, unit.now) else row
+        return self._begin(unit, row)
 
-    def _free(self, row: Submission, now: float) -> bool:
-        if row.state is State.AMBIGUOUS:
-            return row.permitted
-        if row.state is State.COMPLETED:
-            return not row.fresh(now, self.max_age)
-        if row.state is not State.FAILED:
-            return False
+    def _may_repeat_failure(self, row: Submission) -> bool:
         if self.claimant.task_run_id is not None and self.claimant.task_run_id == row.claimant.task_run_id:
             return False
         return self.asked_at is None or row.finished_at is None or row.finished_at < self.asked_at
@@ -104,18 +99,21 @@ class Claim(Operation):
 
 @dataclass(eq=False)
 class CatchUp(Operation):
-    """Nothing by itself; what is owed to the ledger is written before it, as before every other operation."""
+    """Does nothing itself: like every operation, it makes the queue write pending recoveries first."""
 
     def declare_reads(self, reads: ReadSet) -> None:
-        """It looks at nothing."""
+        """Add nothing."""
 
     def apply(self, unit: UnitOfWork) -> None:
-        """It changes nothing."""
+        """Change nothing."""
 
 
 @dataclass(eq=False)
 class Accept(Operation):
-    """FoxAPI accepted a submission. Without `lease`, only the token is known (a spill on a full disk)."""
+    """Records that FoxAPI accepted a submission.
+
+    `lease` is `None` if only the token is known: the recovery log stores no more on a full disk.
+    """
 
     token: str
     generation_id: str
@@ -139,7 +137,8 @@ class Accept(Operation):
             return True
         if row.generation_id is not None:
             raise LedgerError(
-                f"one claim led to two generations: {row.generation_id} is recorded, {self.generation_id} is not",
+                f"two generations were accepted for one claim: {row.generation_id} is recorded, {self.generation_id} "
+                "is not",
                 generation_id=self.generation_id,
                 key=row.key,
             )
@@ -154,7 +153,7 @@ class Accept(Operation):
             permitted=False,
             credits=self.credits,
         )
-        # Nobody else pays while this one can be collected; a submission that is under way keeps the key.
+        # The key's callers collect this generation instead of paying again, unless another submission is open.
         if current is None or current.state is State.FAILED:
             unit.set_current(row.key, row.token)
         return True
@@ -174,7 +173,7 @@ class Accept(Operation):
 
 @dataclass(eq=False)
 class Refuse(Operation):
-    """FoxAPI did not accept a submission, for certain, or it was never sent."""
+    """Records that a submission was not accepted, or never sent, and restores what the claim had found."""
 
     key: str
     token: str
@@ -199,7 +198,7 @@ class Refuse(Operation):
 
 @dataclass(eq=False)
 class Lose(Operation):
-    """The response was lost: the submission may have been accepted, or not."""
+    """Records that the response was lost: the submission is ambiguous."""
 
     key: str
     token: str
@@ -217,7 +216,7 @@ class Lose(Operation):
 
 @dataclass(eq=False)
 class Settle(Operation):
-    """A person decides about what is unsettled."""
+    """Records a user's decision about an unsettled key."""
 
     key: str
     action: Literal["forget", "allow_resubmit"]
@@ -228,7 +227,7 @@ class Settle(Operation):
 
     def apply(self, unit: UnitOfWork) -> Submission | None:
         row = unit.current(self.key)
-        if row is not None and row.state is State.SUBMITTING and row.deadline <= unit.now:
+        if row is not None and row.is_overdue(unit.now):
             row = unit.update(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
         return self._forget(unit, row) if self.action == "forget" else self._allow(unit, row)
 
@@ -237,7 +236,7 @@ class Settle(Operation):
             unit.set_current(row.key, None)
             given_up = [row]
         else:
-            # Paid for, and superseded before its id arrived.
+            # Submissions that were replaced before their id arrived.
             given_up = [other for other in unit.history(self.key) if other.state is State.SUBMITTED]
         if not given_up:
             raise self._not_applicable(unit, row)
@@ -257,13 +256,15 @@ class Settle(Operation):
 
     def _not_applicable(self, unit: UnitOfWork, row: Submission | None) -> FoxAPIError:
         if row is None:
-            return InvalidRequest("the ledger has no row for this key: nothing is to be settled", key=self.key)
-        fits = {
-            State.SUBMITTING: f"its submission is under way for another {row.deadline - unit.now:.0f} s; wait",
-            State.SUBMITTED: f"collect generation {row.generation_id} (if FoxAPI no longer knows it, that makes it "
-            "ambiguous), or forget it",
-            State.COMPLETED: "nothing is to be settled; refresh the call to pay for a new answer",
-            State.FAILED: "nothing is to be settled; the next call pays anew",
+            return InvalidRequest("the ledger has no row for this key: there is nothing to settle", key=self.key)
+        advice = {
+            State.SUBMITTING: f"wait: its submission is open for at most {row.deadline - unit.now:.0f} s more",
+            State.SUBMITTED: f"collect generation {row.generation_id}, or forget it",
+            State.COMPLETED: "there is nothing to settle; refresh the call to pay for a new result",
+            State.FAILED: "there is nothing to settle; the next call submits again",
         }
-        said = f"{self.action} does not fit a generation that is {row.state}: {fits.get(row.state, '')}"
-        return InvalidRequest(said, key=self.key, generation_id=row.generation_id)
+        return InvalidRequest(
+            f"cannot apply {self.action} to a generation that is {row.state}: {advice.get(row.state, '')}",
+            key=self.key,
+            generation_id=row.generation_id,
+        )
