@@ -31,7 +31,7 @@ def default_url() -> str:
 def collect_generation(key: str, credentials: str | None) -> str:
     """Wait for an unsettled generation with a saved block's or the environment's credentials; return its text."""
     # Imported where it is used: the other commands need not wait for all of Prefect.
-    from prefect_foxapi.tasks.account import settle
+    from prefect_foxapi.tasks.settlement import settle
 
     generation = settle.fn(key, "collect", credentials=credentials)
     return generation.text if generation else ""
