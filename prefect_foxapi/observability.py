@@ -18,7 +18,8 @@ from prefect_foxapi.hooks import (
     StreamResumed,
 )
 from prefect_foxapi.ledger import Claimant
-from prefect_foxapi.models.generations import ChatCompletionChunk, Generation
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import Generation
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 

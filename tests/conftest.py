@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.hooks import HookEvent
 from tests.clocks import RunningClock
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import GenerationRequest
 from prefect_foxapi.version import __version__
 from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.emulator.faults import FaultKind

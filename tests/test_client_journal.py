@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     FoxAPIError,

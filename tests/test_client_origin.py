@@ -11,7 +11,7 @@ import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.config import checked_origin
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.errors import (
     AmbiguousSubmission,

@@ -31,8 +31,8 @@ from prefect_foxapi.models.generation_key import (
     generation_key,
     salted_key,
 )
-from prefect_foxapi.models.messages import GenerationRequest, assistant, system, user
-from prefect_foxapi.models.requests import build_request
+from prefect_foxapi.models.messages import assistant, system, user
+from prefect_foxapi.models.requests import GenerationRequest, build_request
 from prefect_foxapi.tasks.caching import GenerationCachePolicy, SubmissionPolicy, is_record_of_another, record_key
 from tests.golden.requests import ACCOUNT, BASE_URL, FILES, City, keys
 from tests.outputs import Capital

@@ -8,8 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.client.retry import (
+    RetryPolicy,
     may_repeat_read,
     may_repeat_submission,
     never_reached,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, ServiceUnavailable
 from prefect_foxapi.hooks import HookEvent, RetryScheduled
 from tests.clocks import RunningClock

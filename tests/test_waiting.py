@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
@@ -21,7 +22,7 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
 )
 from prefect_foxapi.hooks import HookEvent, StatusChanged
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import GenerationRequest
 from tests.clocks import RunningClock
 from tests.conftest import MakeClient
 from tests.rawserver import (

@@ -14,8 +14,7 @@ from urllib.parse import urlencode
 import httpx
 
 from prefect_foxapi.client import responses
-from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.retry import Clock, Sleep, exclude_queue_time, repeating
+from prefect_foxapi.client.retry import Clock, RetryPolicy, Sleep, exclude_queue_time, repeating
 from prefect_foxapi.client.transport import MethodRoutingTransport
 from prefect_foxapi.errors import FoxAPIError, InsufficientCredits, RateLimited
 from prefect_foxapi.hooks import CooldownStarted, Hook, RetryScheduled, emit

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy, ProgressReading, delay_for_results, next_delay
-from prefect_foxapi.client.responses import redacted_data
 from prefect_foxapi.client.retry import Clock, may_repeat_read
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, StreamSource, read_stream
-from prefect_foxapi.client.streaming.sse import StreamReader
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, NotFound
 from prefect_foxapi.hooks import StatusChanged, StreamFellBackToPolling, StreamResultMismatch, emit, logger
-from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import GenerationSnapshot
+from prefect_foxapi.redaction import redacted_data
 
 OnDelta = Callable[[ChatCompletionChunk], None]
 

@@ -13,7 +13,8 @@ from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter, OnDelta
 from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound, OutputInvalid
-from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin, Usage
+from prefect_foxapi.models.completions import Usage
+from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin
 from prefect_foxapi.models.structured_output import errors_of
 from prefect_foxapi.observability import run_logger
 

@@ -25,7 +25,7 @@ from prefect_foxapi.engine.uploads import AttachmentUploader
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, LedgerError, NotFound
 from prefect_foxapi.ledger import Claimant, GenerationIdentity, State, Submission
 from prefect_foxapi.models.generations import Generation, Origin
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import GenerationRequest
 from prefect_foxapi.observability import log_event, run_logger
 from prefect_foxapi.settings import current_settings
 from prefect_foxapi.tasks.caching import CacheScope

@@ -9,7 +9,8 @@ from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.collector import Wanted
 from prefect_foxapi.engine.engine import service
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.generations import Credits, Generation, Model, UnsettledGeneration, UploadedFile
+from prefect_foxapi.models.account import Credits, Model, UploadedFile
+from prefect_foxapi.models.generations import Generation, UnsettledGeneration
 from prefect_foxapi.tasks.factory import task_pair
 from prefect_foxapi.tasks.generations import Credentials
 

@@ -16,8 +16,9 @@ from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.collector import Wanted
 from prefect_foxapi.engine.engine import GenerationCall, service
 from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generation_key import digests_of, generation_key
-from prefect_foxapi.models.generations import ChatCompletionChunk, Generation, SubmittedGeneration
+from prefect_foxapi.models.generations import Generation, SubmittedGeneration
 from prefect_foxapi.models.messages import Prompt
 from prefect_foxapi.models.requests import build_request, refuse_options
 from prefect_foxapi.models.structured_output import OutputSchema, errors_of, output_schema
