@@ -20,9 +20,9 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
 )
 from prefect_foxapi.models.generations import GenerationSnapshot
-from tests.clocks import SteppedClock
 from tests.conftest import MakeClient
-from tests.rawserver import (
+from tests.support.clocks import SteppedClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     Held,
     RawServer,

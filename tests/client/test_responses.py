@@ -13,7 +13,7 @@ from prefect_foxapi.client.responses import error_from_response, is_ambiguous, u
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InvalidRequest, UnreadableResponse
 from prefect_foxapi.redaction import redacted
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "api_payloads"
 ERRORS: dict[str, dict[str, Any]] = json.loads((WIRE / "errors.json").read_text(encoding="utf-8"))
 
 

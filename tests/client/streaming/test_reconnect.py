@@ -35,9 +35,9 @@ from prefect_foxapi.hooks import (
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.models.requests import GenerationRequest
-from tests.clocks import RunningClock
 from tests.conftest import MakeClient
-from tests.rawserver import (
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     Peer,
     RawServer,

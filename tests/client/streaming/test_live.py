@@ -35,7 +35,7 @@ from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.tasks.event_loop import close_background
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 THINKING = "gemini-3-pro-preview"
 OFTEN = PollPolicy(interval=0.01)
 SCRIPTED = {"answer": "Zwölf Boxkämpfer jagen Viktor\n\nquer über den Deich. \U0001f98a", "reasoning": "Was\nfehlt? ß."}

@@ -23,9 +23,9 @@ from prefect_foxapi.errors import (
 )
 from prefect_foxapi.hooks import HookEvent, StatusChanged
 from prefect_foxapi.models.requests import GenerationRequest
-from tests.clocks import RunningClock
 from tests.conftest import MakeClient
-from tests.rawserver import (
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     RawServer,
     answer,

@@ -28,7 +28,7 @@ from prefect_foxapi.errors import (
     ServiceUnavailable,
     UnreadableResponse,
 )
-from tests.clocks import RunningClock
+from tests.support.clocks import RunningClock
 
 FINAL = [
     *(AuthenticationError("no", status=401), InsufficientCredits("no", status=402), NotFound("no", status=404)),
