@@ -121,21 +121,15 @@ class ResultCollector:
             GenerationTimeout: The wait is over, the generation is not.
             NotFound: FoxAPI does not know it; the ledger now says that nobody can know.
         """
-        wait = GenerationWaiter(
-            client,
-            wanted.generation_id,
-            model=wanted.model,
-            policy=wanted.poll,
-            timeout=wanted.timeout,
-            duration_stats=self._learned,
-            age=wanted.age,
-        )
         if wanted.stream:
-            return await self._settled(self._by_stream(wait, wanted), wanted, client, ledger)
+            return await self._settled(
+                self._by_stream(self._waiter(wanted, client, wanted.timeout), wanted), wanted, client, ledger
+            )
         identity = (client, wanted.account, wanted.generation_id)
         shared = self._shared.get(identity)
         if shared is None:
-            wait.timeout = None
+            # Each caller has a timeout of its own, so the wait that they share has none.
+            wait = self._waiter(wanted, client, None)
             settling = self._settled(self._by_polling(wait), wanted, client, ledger)
             shared = self._shared[identity] = _Shared(wait, asyncio.ensure_future(settling))
         shared.waiters += 1
@@ -149,6 +143,17 @@ class ResultCollector:
             if shared.waiters == 0:
                 self._shared.pop(identity, None)
                 shared.task.cancel()
+
+    def _waiter(self, wanted: Wanted, client: FoxAPIClient, timeout: float | None) -> GenerationWaiter:
+        return GenerationWaiter(
+            client,
+            wanted.generation_id,
+            model=wanted.model,
+            policy=wanted.poll,
+            timeout=timeout,
+            duration_stats=self._learned,
+            age=wanted.age,
+        )
 
     async def _by_polling(self, wait: GenerationWaiter) -> Result:
         return Result(await wait.by_polling())
