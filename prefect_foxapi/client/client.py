@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import mimetypes
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
@@ -18,26 +19,18 @@ from pydantic import BaseModel, ValidationError
 from prefect_foxapi.client import responses
 from prefect_foxapi.client.cancellation import await_to_completion
 from prefect_foxapi.client.config import ClientConfig
-from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.retry import Clock, Sleep, may_repeat_read, may_repeat_submission
+from prefect_foxapi.client.retry import Clock, RetryPolicy, Sleep, may_repeat_read, may_repeat_submission
 from prefect_foxapi.client.session import Session
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, read_stream
-from prefect_foxapi.client.streaming.sse import StreamReader
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.hooks import Hook
+from prefect_foxapi.models.account import Capabilities, Credits, Model, UploadedFile
 from prefect_foxapi.models.attachments import check_file
-from prefect_foxapi.models.generations import (
-    ChatCompletionChunk,
-    Credits,
-    GenerationSnapshot,
-    Model,
-    UploadedFile,
-    checked_generation_id,
-)
-from prefect_foxapi.models.messages import GenerationRequest
-from prefect_foxapi.models.requests import Capabilities
-
-SUBMIT_PATH = "/v1/llm/generations"
+from prefect_foxapi.models.base import checked_generation_id
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import GenerationSnapshot
+from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest
 
 _CAPABILITIES_KEPT = 300.0
 M = TypeVar("M", bound=BaseModel)
@@ -255,7 +248,7 @@ class FoxAPIClient:
         path = "/v1/account/credits"
 
         async def fetch() -> Credits:
-            return responses.read_credits(await self._read(path))
+            return _read_as(Credits, await self._read(path))
 
         return await self._session.repeating(may_repeat_read, "GET", path)(fetch)
 
@@ -276,7 +269,7 @@ class FoxAPIClient:
         if isinstance(source, str):
             path, body = "/v1/files/upload/url", {"url": source}
         elif isinstance(source, bytes):
-            path, body = "/v1/files/upload/base64", {"file_data": responses.base64_text(source)}
+            path, body = "/v1/files/upload/base64", {"file_data": base64.b64encode(source).decode("ascii")}
         else:
             path, body = "/v1/files/upload/stream", {}
         fields = {**body, **({"file_name": name} if name else {})}

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import httpx
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import AuthenticationError, InvalidRequest
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from prefect_foxapi.client.config import ClientConfig
-from prefect_foxapi.client.poll_policy import PollPolicy
-from prefect_foxapi.client.waiter import OnDelta
-from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+from prefect_foxapi.client.waiter import WaitOptions
+from prefect_foxapi.errors import OutputInvalid
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity
+from prefect_foxapi.models.completions import Usage
 from prefect_foxapi.models.generation_key import salted_key
-from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin, Usage
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin
+from prefect_foxapi.models.requests import GenerationRequest
 from prefect_foxapi.models.structured_output import errors_of
 
 # FoxAPI deletes media files after 24 hours. A result is not replayed in their last one.
 _MEDIA_LIFETIME = 23 * 3600.0
-
-
-@dataclass(frozen=True)
-class WaitOptions:
-    """How to wait for a result.
-
-    Attributes:
-        timeout: Seconds to wait, or None.
-        poll: How often to poll.
-        stream: Whether to read the stream.
-        on_delta: Is called with every chunk of the stream.
-
-    Raises:
-        InvalidRequest: An option is wrong.
-    """
-
-    timeout: float | None = None
-    poll: PollPolicy = field(default_factory=PollPolicy)
-    stream: bool = False
-    on_delta: OnDelta | None = None
-
-    def __post_init__(self) -> None:
-        if self.timeout is not None and not (isinstance(cast("Any", self.timeout), int | float) and self.timeout > 0):
-            raise InvalidRequest(
-                f"timeout: {self.timeout!r} is not a positive number of seconds; give one, or None", field="timeout"
-            )
-        if not isinstance(cast("Any", self.poll), PollPolicy):
-            raise InvalidRequest(
-                f"poll: {self.poll!r} is not a PollPolicy; PollPolicy(interval=5) polls every 5 seconds", field="poll"
-            )
 
 
 @dataclass(frozen=True)

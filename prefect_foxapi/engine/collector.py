@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations
-from prefect_foxapi.client.waiter import GenerationWaiter
-from prefect_foxapi.engine.calls import GenerationRef, Result, WaitOptions
+from prefect_foxapi.client.waiter import GenerationWaiter, WaitOptions
+from prefect_foxapi.engine.calls import GenerationRef, Result
 from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound
 from prefect_foxapi.hooks import Hook, RecordingFailed, emit
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prefect_foxapi.client.config import ClientConfig
-from prefect_foxapi.client.waiter import failure_of
-from prefect_foxapi.engine.calls import GenerationCall, GenerationRef, PaidGeneration, Result, WaitOptions
+from prefect_foxapi.client.waiter import WaitOptions, failure_of
+from prefect_foxapi.engine.calls import GenerationCall, GenerationRef, PaidGeneration, Result
 from prefect_foxapi.engine.clients import ClientPool
 from prefect_foxapi.engine.collector import ResultCollector
 from prefect_foxapi.engine.recorder import LedgerRecorder, submit_recorded

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prefect_foxapi.client.client import SUBMIT_PATH, FoxAPIClient, NotSent, SubmissionSlot
+from prefect_foxapi.client.client import FoxAPIClient, NotSent, SubmissionSlot
 from prefect_foxapi.client.responses import is_ambiguous
 from prefect_foxapi.engine.calls import GenerationCall
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.hooks import Hook, RecordingFailed, SubmissionRecorded, emit
 from prefect_foxapi.ledger.records import Lease, Submission
 from prefect_foxapi.models.generations import GenerationSnapshot
+from prefect_foxapi.models.requests import SUBMIT_PATH
 
 if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger

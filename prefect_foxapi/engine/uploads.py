@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.errors import AuthenticationError, FoxAPIError, InvalidRequest
 from prefect_foxapi.hooks import CapabilitiesUnavailable, Hook, emit
+from prefect_foxapi.models.account import Capabilities, UploadedFile
 from prefect_foxapi.models.attachments import file_digest, inline_content, local_path
-from prefect_foxapi.models.generations import UploadedFile
-from prefect_foxapi.models.messages import GenerationRequest
-from prefect_foxapi.models.requests import Capabilities, check_content
+from prefect_foxapi.models.requests import GenerationRequest, check_content
 
 if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger

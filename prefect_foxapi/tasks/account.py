@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect_foxapi.credentials import FoxAPICredentials
-from prefect_foxapi.models.generations import Credits, Model, UploadedFile
+from prefect_foxapi.models.account import Credits, Model, UploadedFile
 from prefect_foxapi.tasks.factory import task_pair
 from prefect_foxapi.tasks.generations import Credentials
 from prefect_foxapi.tasks.runtime import current_client

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from prefect_foxapi.client.poll_policy import PollPolicy
-from prefect_foxapi.client.waiter import OnDelta
+from prefect_foxapi.client.waiter import OnDelta, WaitOptions
 from prefect_foxapi.credentials import FoxAPICredentials
-from prefect_foxapi.engine.calls import GenerationCall, GenerationRef, WaitOptions
+from prefect_foxapi.engine.calls import GenerationCall, GenerationRef
 from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generation_key import digests_of, generation_key
-from prefect_foxapi.models.generations import ChatCompletionChunk, Generation, SubmittedGeneration
+from prefect_foxapi.models.generations import Generation, SubmittedGeneration
 from prefect_foxapi.models.messages import Prompt
 from prefect_foxapi.models.requests import build_request, refuse_options
 from prefect_foxapi.models.structured_output import OutputSchema, errors_of, output_schema

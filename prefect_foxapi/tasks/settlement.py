@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from prefect_foxapi.client.waiter import WaitOptions
 from prefect_foxapi.credentials import FoxAPICredentials
-from prefect_foxapi.engine.calls import GenerationRef, WaitOptions
+from prefect_foxapi.engine.calls import GenerationRef
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.generations import Generation, UnsettledGeneration
 from prefect_foxapi.tasks.factory import task_pair

@@ -9,7 +9,7 @@ from prefect_foxapi.engine.calls import CacheScope, GenerationCall
 from prefect_foxapi.engine.recorder import LedgerRecorder
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Lease, Ledger
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import GenerationRequest
 from tests.ledger.world import Clock, MakeLedger
 
 CALL = GenerationCall(

@@ -9,16 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from prefect_foxapi.client.responses import (
-    error_from_response,
-    is_ambiguous,
-    read_credits,
-    redacted,
-    unreadable_response,
-)
+from prefect_foxapi.client.responses import error_from_response, is_ambiguous, unreadable_response
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InvalidRequest, UnreadableResponse
+from prefect_foxapi.redaction import redacted
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "api_payloads"
 ERRORS: dict[str, dict[str, Any]] = json.loads((WIRE / "errors.json").read_text(encoding="utf-8"))
 
 
@@ -129,32 +124,3 @@ def test_only_a_clear_refusal_is_not_ambiguous() -> None:
     assert is_ambiguous(KeyboardInterrupt())
     assert is_ambiguous(MemoryError())
     assert not is_ambiguous(InvalidRequest("x"))
-
-
-@pytest.mark.parametrize(
-    ("data", "balance", "used"),
-    [
-        ({"balance": 5, "used": 2}, 5.0, 2.0),
-        ({"credits": "12.5"}, 12.5, None),
-        ({"data": {"remaining_credits": 3, "used_credits": 1}}, 3.0, 1.0),
-        ({"balance": 0}, 0.0, None),
-        ({"balance": True, "credits": 4}, 4.0, None),
-        ({"balance": "unlimited"}, None, None),
-        ({}, None, None),
-    ],
-)
-def test_credits_of_any_shape(data: Any, balance: float | None, used: float | None) -> None:
-    credits = read_credits(data)
-    assert (credits.balance, credits.used) == (balance, used)
-    kept = credits.model_dump()
-    assert all(kept[name] == value for name, value in data.items() if name not in {"balance", "used"})
-
-
-def test_credits_of_the_wire() -> None:
-    assert read_credits(json.loads((WIRE / "credits.json").read_text(encoding="utf-8"))).balance is not None
-
-
-@pytest.mark.parametrize("data", [[], "text", None, 5])
-def test_credits_that_are_none(data: Any) -> None:
-    with pytest.raises(UnreadableResponse):
-        read_credits(data)

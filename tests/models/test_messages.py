@@ -12,18 +12,10 @@ import pytest
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.attachments import audio, document, image, video
-from prefect_foxapi.models.messages import (
-    AssistantMessage,
-    GenerationRequest,
-    ImagePart,
-    TextPart,
-    UserMessage,
-    assistant,
-    system,
-    user,
-)
+from prefect_foxapi.models.messages import AssistantMessage, ImagePart, TextPart, UserMessage, assistant, system, user
+from prefect_foxapi.models.requests import GenerationRequest
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "api_payloads"
 SEED_MESSAGES: dict[str, Any] = json.loads((WIRE / "seed_messages.json").read_text(encoding="utf-8"))
 EXAMPLE = "https://example.com"
 

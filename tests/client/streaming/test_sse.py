@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sse_starlette import ServerSentEvent
 
-from prefect_foxapi.client.streaming.sse import Event, EventDecoder, StreamReader
+from prefect_foxapi.client.streaming.reader import StreamReader
+from prefect_foxapi.client.streaming.sse import Event, EventDecoder
 from prefect_foxapi.errors import UnreadableResponse
-from prefect_foxapi.models.generations import ChatCompletionChunk
+from prefect_foxapi.models.completions import ChatCompletionChunk
 
 
 def chunk_json(content: str | None = None, reasoning: str | None = None, **choice: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
     AuthenticationError,
@@ -26,9 +26,9 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
     UnsupportedContent,
 )
-from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
-from tests.rawserver import GENERATION_ID, RawServer, answer, breaks_off, generation, refusal
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import GENERATION_ID, RawServer, answer, breaks_off, generation, refusal
 
 ATTEMPTS = 3
 POLICY = RetryPolicy(attempts=ATTEMPTS, jitter=0)

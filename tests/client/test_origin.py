@@ -11,7 +11,7 @@ import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.config import checked_base_url
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
@@ -23,7 +23,7 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
 )
 from tests.conftest import API_KEY, MakeClient
-from tests.rawserver import GENERATION_ID, RawServer, answer, chunk, event, generation, refusal, streams
+from tests.support.raw_http_server import GENERATION_ID, RawServer, answer, chunk, event, generation, refusal, streams
 
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}
 ONCE = RetryPolicy(attempts=1)

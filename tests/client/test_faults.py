@@ -6,13 +6,13 @@ from typing import Any, get_args
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.emulator.faults import FaultKind
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InsufficientCredits, UnreadableResponse
-from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
+from tests.support.clocks import RunningClock
 
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}
 # The rule, what the submission comes to, how often it is sent, and how often it is billed.

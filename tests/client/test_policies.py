@@ -16,10 +16,10 @@ from prefect_foxapi.client.poll_policy import (
     DurationSample,
     PollPolicy,
     ProgressReading,
-    RetryPolicy,
     delay_for_results,
     next_delay,
 )
+from prefect_foxapi.client.retry import RetryPolicy
 from tests.benchmarks.poll_policy import (
     Progress,
     adaptive,

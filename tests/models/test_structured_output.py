@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.structured_output import decode_value, encode_value, output_schema
-from tests.outputs import Box, Capital, Colour, Line, Movie, Point, Renamed, Trip
+from tests.support.outputs import Box, Capital, Colour, Line, Movie, Point, Renamed, Trip
 
 
 class Node(BaseModel):
@@ -164,7 +164,9 @@ def test_plain_data_is_stored_as_it_is(value: Any) -> None:
     assert decode_value(value) == value
 
 
-@pytest.mark.parametrize("path", ["no.such.module:Class", "tests.outputs:Nothing", "tests.outputs:ID", "json", ""])
+@pytest.mark.parametrize(
+    "path", ["no.such.module:Class", "tests.support.outputs:Nothing", "tests.support.outputs:ID", "json", ""]
+)
 def test_stored_class_that_cannot_be_found(path: str) -> None:
     with pytest.raises(ValueError, match="class"):
         decode_value({"__type__": path, "__value__": {}})

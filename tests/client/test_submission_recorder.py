@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.client.client import NotSent
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.engine.recorder import submit_recorded
 from prefect_foxapi.errors import (
     AmbiguousSubmission,
@@ -22,9 +22,9 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
 )
 from prefect_foxapi.models.generations import GenerationSnapshot
-from tests.clocks import SteppedClock
 from tests.conftest import MakeClient
-from tests.rawserver import (
+from tests.support.clocks import SteppedClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     Held,
     RawServer,

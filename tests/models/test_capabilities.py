@@ -9,8 +9,7 @@ import pytest
 
 from prefect_foxapi.errors import UnsupportedContent
 from prefect_foxapi.models.attachments import audio, document, image, video
-from prefect_foxapi.models.messages import GenerationRequest
-from prefect_foxapi.models.requests import NEEDED_CAPABILITY, check_content, documented_capabilities
+from prefect_foxapi.models.requests import NEEDED_CAPABILITY, GenerationRequest, check_content, documented_capabilities
 
 HELPERS: dict[str, Callable[[str], Any]] = {"vision": image, "video": video, "audio": audio, "file": document}
 FAMILIES = {

@@ -8,13 +8,24 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import InsufficientCredits, RateLimited
 from prefect_foxapi.hooks import CooldownStarted, HookEvent, RetryScheduled
 from prefect_foxapi.models.generations import GenerationSnapshot
-from tests.clocks import RunningClock, SteppedClock
 from tests.conftest import MakeClient
-from tests.rawserver import GENERATION_ID, Held, RawServer, Received, answer, chunk, event, generation, refusal, streams
+from tests.support.clocks import RunningClock, SteppedClock
+from tests.support.raw_http_server import (
+    GENERATION_ID,
+    Held,
+    RawServer,
+    Received,
+    answer,
+    chunk,
+    event,
+    generation,
+    refusal,
+    streams,
+)
 
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}
 SUBMIT, TASK, STREAM = "POST /v1/llm/generations", "GET /v1/tasks", f"GET /v1/llm/generations/{GENERATION_ID}/stream"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, ServiceUnavailable
 from prefect_foxapi.hooks import HookEvent, RetryScheduled
-from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
-from tests.rawserver import (
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     Held,
     RawServer,

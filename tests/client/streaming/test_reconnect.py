@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
-from prefect_foxapi.client.streaming.sse import StreamReader
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy
+from prefect_foxapi.client.retry import RetryPolicy
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
@@ -31,11 +32,12 @@ from prefect_foxapi.hooks import (
     StreamResultMismatch,
     StreamResumed,
 )
-from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
-from prefect_foxapi.models.messages import GenerationRequest
-from tests.clocks import RunningClock
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import GenerationSnapshot
+from prefect_foxapi.models.requests import GenerationRequest
 from tests.conftest import MakeClient
-from tests.rawserver import (
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     Peer,
     RawServer,

@@ -25,15 +25,17 @@ from prefect_foxapi import (
     await_for_generation,
     stream_generation,
 )
-from prefect_foxapi.client.poll_policy import PollPolicy, RetryPolicy
-from prefect_foxapi.client.streaming.sse import StreamReader
+from prefect_foxapi.client.poll_policy import PollPolicy
+from prefect_foxapi.client.retry import RetryPolicy
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.hooks import HookEvent, StreamFellBackToPolling, StreamResultMismatch, StreamResumed
-from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.tasks.event_loop import close_background
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 THINKING = "gemini-3-pro-preview"
 OFTEN = PollPolicy(interval=0.01)
 SCRIPTED = {"answer": "Zwölf Boxkämpfer jagen Viktor\n\nquer über den Deich. \U0001f98a", "reasoning": "Was\nfehlt? ß."}

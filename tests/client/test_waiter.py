@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.poll_policy import Durations, PollPolicy, RetryPolicy
-from prefect_foxapi.client.waiter import GenerationWaiter
+from prefect_foxapi.client.poll_policy import Durations, PollPolicy
+from prefect_foxapi.client.retry import RetryPolicy
+from prefect_foxapi.client.waiter import GenerationWaiter, WaitOptions
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.errors import (
     AuthenticationError,
     FoxAPIError,
     GenerationFailed,
     GenerationTimeout,
+    InvalidRequest,
     NotFound,
     UnreadableResponse,
 )
 from prefect_foxapi.hooks import HookEvent, StatusChanged
-from prefect_foxapi.models.messages import GenerationRequest
-from tests.clocks import RunningClock
+from prefect_foxapi.models.requests import GenerationRequest
 from tests.conftest import MakeClient
-from tests.rawserver import (
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import (
     GENERATION_ID,
     RawServer,
     answer,
@@ -42,6 +45,37 @@ WITHOUT_RESULTS = answer(generation("completed", progress=50))
 
 def wait_of(client: FoxAPIClient, **options: Any) -> GenerationWaiter:
     return GenerationWaiter(client, GENERATION_ID, **{"model": "gpt-5.5", "age": 0.0, **options})
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("timeout", value) for value in (0, -1, float("nan"), "5", [])],
+        *[("poll", value) for value in (None, 5, "slow", {"interval": 5})],
+        *[("stream", value) for value in (None, 1, "yes")],
+        *[("on_delta", value) for value in (1, "print", [])],
+    ],
+)
+def test_option_that_is_wrong_is_named(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        WaitOptions(**{field: value})
+    assert caught.value.field == field
+
+
+def test_options_are_frozen_data() -> None:
+    options = WaitOptions()
+    assert (options.timeout, options.poll, options.stream, options.on_delta) == (None, PollPolicy(), False, None)
+    given = {"timeout": float("inf"), "poll": PollPolicy(interval=5), "stream": True, "on_delta": print}
+    assert WaitOptions(**given) == WaitOptions(**given) != options
+    assert hash(WaitOptions(**given)) == hash(WaitOptions(**given))
+    with pytest.raises(FrozenInstanceError):
+        options.timeout = 5  # type: ignore[misc]
+
+
+# Polling
 
 
 async def test_polls_until_the_result_is_there(

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import GenerationRequest
 from prefect_foxapi.version import __version__
-from tests.clocks import RunningClock
 from tests.conftest import API_KEY, MakeClient
-from tests.rawserver import GENERATION_ID, RawServer, Received, answer, generation, refusal
-from tests.test_messages import SEED_MESSAGES, UNKNOWN_PARAMETERS, WRITTEN
+from tests.models.test_messages import SEED_MESSAGES, UNKNOWN_PARAMETERS, WRITTEN
+from tests.support.clocks import RunningClock
+from tests.support.raw_http_server import GENERATION_ID, RawServer, Received, answer, generation, refusal
 
-WIRE = Path(__file__).parent / "wire"
+WIRE = Path(__file__).parents[1] / "api_payloads"
 UPLOADED = {"id": "file-1", "filename": "x.png", "url": "https://e.org/x.png", "size": 3, "created": 1776874481}
 
 

@@ -8,8 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
 from prefect_foxapi.client.retry import (
+    RetryPolicy,
     may_repeat_read,
     may_repeat_submission,
     never_reached,
@@ -28,7 +28,7 @@ from prefect_foxapi.errors import (
     ServiceUnavailable,
     UnreadableResponse,
 )
-from tests.clocks import RunningClock
+from tests.support.clocks import RunningClock
 
 FINAL = [
     *(AuthenticationError("no", status=401), InsufficientCredits("no", status=402), NotFound("no", status=404)),

@@ -17,7 +17,7 @@ from prefect_foxapi.models.messages import assistant, system, user
 from prefect_foxapi.models.requests import build_request
 
 SEED_MESSAGES: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "wire" / "seed_messages.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "api_payloads" / "seed_messages.json").read_text(encoding="utf-8")
 )
 ACCOUNT, BASE_URL = "research", "https://api.foxapi.cc"
 FILES = {"photo.png": b"\x89PNG\r\n\x1a\n pixels", "größe 100%.txt": "ünïcode".encode(), "clip.mp4": bytes(range(256))}
