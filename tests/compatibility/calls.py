@@ -169,7 +169,7 @@ def _key(name: str) -> Callable[[Any, Any], str]:
 
 
 def ask(calls: Iterable[Call]) -> dict[str, State[Any]]:
-    """Make the calls in a flow run, one after another, until one fails. Returns the states of their task runs by name."""
+    """Make the calls in a flow run, until one fails. Returns the states of their task runs by name."""
     states: dict[str, State[Any]] = {}
 
     # It returns nothing: a flow that returns a failed state fails itself.
