@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_HOME, temporary_settings
-
 from prefect_foxapi.background import close_background
 
 HERE = Path(__file__).parent

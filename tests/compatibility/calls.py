@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect import State, Task, flow, task
 from prefect.results import ResultRecord
+from prefect_foxapi.messages import ToolMessage
 
 from prefect_foxapi import (
     FoxAPICredentials,
@@ -39,7 +40,6 @@ from prefect_foxapi import (
     wait_for_generation,
 )
 from prefect_foxapi.emulator import Emulator
-from prefect_foxapi.messages import ToolMessage
 from prefect_foxapi.models import (
     ChatCompletion,
     ChatCompletionChunk,

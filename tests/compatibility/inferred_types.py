@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_type
 
 from prefect import flow
 from prefect.futures import PrefectFuture
 from pydantic import BaseModel
-from typing_extensions import assert_type
 
 from prefect_foxapi import (
     Generation,

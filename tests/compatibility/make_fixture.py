@@ -48,6 +48,8 @@ sys.path.append(str(Path(__file__).parents[2]))
 
 from prefect import flow
 from prefect.cache_policies import NO_CACHE
+from prefect_foxapi.background import close_background
+from prefect_foxapi.identity import build_request, generation_key
 
 from prefect_foxapi import (
     AmbiguousSubmission,
@@ -62,9 +64,7 @@ from prefect_foxapi import (
     submit_generation,
     wait_for_generation,
 )
-from prefect_foxapi.background import close_background
 from prefect_foxapi.emulator import Emulator
-from prefect_foxapi.identity import build_request, generation_key
 from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Row, Subject
 from tests.compatibility.description import describe
 from tests.compatibility.exchange import API_KEY, BASE_URL, PORT, credentials, prefect_in, store
