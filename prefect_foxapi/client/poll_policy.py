@@ -5,70 +5,21 @@ Nothing here sleeps, reads a clock or draws a random number by itself: the calle
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, ClassVar, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
-
-Random = Callable[[], float]
-"""Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
+from prefect_foxapi.models.base import PolicyModel, Random, Seconds
 
 ProgressReading = tuple[float, float]
 """A poll that found a generation unfinished: seconds since it was submitted, and its progress from 0 to 100."""
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
-class _Policy(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
-
-
-class RetryPolicy(_Policy):
-    """How one HTTP request is repeated where that is safe (contract §5).
-
-    Args:
-        attempts: How often it is sent at most, the first time included.
-        budget: Seconds from the first attempt after which none is begun, without those in line for a free connection.
-        initial: Seconds before the second attempt; each later delay is twice as long.
-        maximum: Seconds that a delay grows to.
-        jitter: Which part of a delay is left to chance, from 0 to 1.
-        retry_after_maximum: Seconds of a `Retry-After` that are honoured; a longer one is cut to this.
-    """
-
-    attempts: int = Field(default=6, ge=1)
-    budget: Seconds = 120.0
-    initial: Seconds = 0.5
-    maximum: Seconds = 20.0
-    jitter: float = Field(default=0.5, ge=0, le=1)
-    retry_after_maximum: Seconds = 60.0
-
-    @model_validator(mode="after")
-    def _limits_in_order(self) -> Self:
-        if self.initial > self.maximum:
-            raise ValueError(
-                f"initial ({self.initial} s) is above maximum ({self.maximum} s): lower it or raise maximum"
-            )
-        return self
-
-    def delay(self, attempt: int, retry_after: float | None, random: Random) -> float:
-        """Seconds to wait after a failed attempt.
-
-        Args:
-            attempt: Which attempt failed, from 1.
-            retry_after: Seconds that the answer asked for. Never less is waited, up to `retry_after_maximum`.
-            random: Spreads those that failed together.
-        """
-        grown = min(self.initial * 2.0 ** min(attempt - 1, 60), self.maximum)
-        if retry_after is None:
-            return grown * (1 - self.jitter * random())
-        return min(retry_after, self.retry_after_maximum) + self.initial * self.jitter * random()
-
-
-class PollPolicy(_Policy):
+class PollPolicy(PolicyModel):
     """How often an unfinished generation is asked for.
 
     Args:

@@ -5,7 +5,6 @@ Whether a failure is ambiguous depends on whether the request was paid for, and 
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Generator, Mapping
@@ -29,13 +28,12 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
     UnsupportedContent,
 )
-from prefect_foxapi.models.generations import Credits
+from prefect_foxapi.redaction import redacted
 
 _EXCERPT = 200
 # FoxAPI may quote a request in a message, with all of its attachments.
 _LONGEST_MESSAGE = 2000
 _REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
-_SECRET = re.compile(r"\b(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
 
 _BY_STATUS: Mapping[int, type[FoxAPIError]] = {
     400: InvalidRequest,
@@ -194,57 +192,6 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
             raise ValueError(f"the body is larger than {limit} bytes")
         blocks.append(block)
     return b"".join(blocks)
-
-
-def read_credits(data: Any) -> Credits:
-    """Read a shape that FoxAPI does not publish: the first likely name of a number is taken (contract §8)."""
-    if not isinstance(data, dict):
-        raise unreadable_response("an account's credits", data)
-    fields = cast("dict[str, Any]", data)
-    inner = fields.get("data")
-    nested = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
-
-    def number(*names: str) -> float | None:
-        for source in (fields, nested):
-            for name in names:
-                value = source.get(name)
-                if isinstance(value, str):
-                    try:
-                        value = float(value)
-                    except ValueError:
-                        continue
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    return float(value)
-        return None
-
-    return Credits.model_validate(
-        {
-            **fields,
-            "balance": number("balance", "credits", "remaining", "remaining_credits", "available", "total_available"),
-            "used": number("used", "used_credits", "total_used", "credits_used"),
-        }
-    )
-
-
-def base64_text(content: bytes) -> str:
-    """The bytes as base64."""
-    return base64.b64encode(content).decode("ascii")
-
-
-def redacted(text: str) -> str:
-    """The text without anything that looks like a key."""
-    return _SECRET.sub(r"\1…", text)
-
-
-def redacted_data(value: Any) -> Any:
-    """JSON data without anything that looks like a key."""
-    if isinstance(value, str):
-        return redacted(value)
-    if isinstance(value, list):
-        return [redacted_data(item) for item in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {name: redacted_data(item) for name, item in cast("dict[str, Any]", value).items()}
-    return value
 
 
 def _error_details(body: bytes) -> dict[str, Any]:

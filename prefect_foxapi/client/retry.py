@@ -5,25 +5,66 @@
   where a connection was never established (contract §2). Everything else is final or ambiguous.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
+from pydantic import Field, model_validator
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import FoxAPIError, RateLimited, ServiceUnavailable, UnreadableResponse
+from prefect_foxapi.models.base import PolicyModel, Random, Seconds
 
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 OnRepeat = Callable[[int, float, FoxAPIError], None]
 
 _in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
+
+
+class RetryPolicy(PolicyModel):
+    """How one HTTP request is repeated where that is safe (contract §5).
+
+    Args:
+        attempts: How often it is sent at most, the first time included.
+        budget: Seconds from the first attempt after which none is begun, without those in line for a free connection.
+        initial: Seconds before the second attempt; each later delay is twice as long.
+        maximum: Seconds that a delay grows to.
+        jitter: Which part of a delay is left to chance, from 0 to 1.
+        retry_after_maximum: Seconds of a `Retry-After` that are honoured; a longer one is cut to this.
+    """
+
+    attempts: int = Field(default=6, ge=1)
+    budget: Seconds = 120.0
+    initial: Seconds = 0.5
+    maximum: Seconds = 20.0
+    jitter: float = Field(default=0.5, ge=0, le=1)
+    retry_after_maximum: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        if self.initial > self.maximum:
+            raise ValueError(
+                f"initial ({self.initial} s) is above maximum ({self.maximum} s): lower it or raise maximum"
+            )
+        return self
+
+    def delay(self, attempt: int, retry_after: float | None, random: Random) -> float:
+        """Seconds to wait after a failed attempt.
+
+        Args:
+            attempt: Which attempt failed, from 1.
+            retry_after: Seconds that the answer asked for. Never less is waited, up to `retry_after_maximum`.
+            random: Spreads those that failed together.
+        """
+        grown = min(self.initial * 2.0 ** min(attempt - 1, 60), self.maximum)
+        if retry_after is None:
+            return grown * (1 - self.jitter * random())
+        return min(retry_after, self.retry_after_maximum) + self.initial * self.jitter * random()
 
 
 def exclude_queue_time(seconds: float) -> None:
@@ -132,3 +173,7 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+# Results that version 0.1.0 stored name these classes by this path.
+keep_stored_path(globals(), "prefect_foxapi.policies")

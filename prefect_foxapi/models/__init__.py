@@ -3,26 +3,26 @@
 Stored results name their classes by this path, so every class that a task returns is importable from here.
 """
 
-from prefect_foxapi.models.generations import (
+from prefect_foxapi.models.account import Credits, Model, UploadedFile
+from prefect_foxapi.models.completions import (
     ChatCompletion,
     ChatCompletionChunk,
     Choice,
     ChunkChoice,
     CompletionMessage,
-    Credits,
     Delta,
     FunctionCall,
     FunctionCallDelta,
-    Generation,
-    GenerationSnapshot,
-    Model,
-    StreamLink,
-    SubmittedGeneration,
     ToolCall,
     ToolCallDelta,
-    UnsettledGeneration,
-    UploadedFile,
     Usage,
+)
+from prefect_foxapi.models.generations import (
+    Generation,
+    GenerationSnapshot,
+    StreamLink,
+    SubmittedGeneration,
+    UnsettledGeneration,
 )
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.attachments import attachment_digest
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest
 
 KEY_VERSION = 1
 
@@ -53,7 +53,7 @@ def generation_key(
     account: str,
     base_url: str,
     sample: int = 0,
-    path: str = "/v1/llm/generations",
+    path: str = SUBMIT_PATH,
     digests: Mapping[str, str] | None = None,
 ) -> str:
     """The identity of a request, 64 hex digits; equal in every process, on every machine and version of Python.

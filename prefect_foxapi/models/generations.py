@@ -1,17 +1,18 @@
-"""What FoxAPI answers, as frozen models, and `Generation`: what users get.
+"""Generations: what FoxAPI says of one, and `Generation`, which users get.
 
 Every model keeps the fields that it does not know, so that nothing that was paid for is lost when the service grows.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal
+from typing import Any, Generic, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
+from pydantic import field_serializer, field_validator
 from typing_extensions import TypeVar
 
 from prefect_foxapi.compatibility import keep_stored_path
+from prefect_foxapi.models.base import GenerationId, WireModel
+from prefect_foxapi.models.completions import ChatCompletion, ToolCall, Usage
 from prefect_foxapi.models.structured_output import decode_value, encode_value
 
 T = TypeVar("T", default=Any)
@@ -21,147 +22,6 @@ Origin = Literal["billed", "replayed", "joined", "resumed"]
 
 # What is larger is no amount, and may not fit into a float.
 _MOST_CREDITS = 1e15
-_GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
-
-
-def checked_generation_id(value: str) -> str:
-    """Return `value` if it can be a generation id, which becomes part of a URL path (contract §2).
-
-    Raises:
-        ValueError: It has characters that an id cannot have.
-    """
-    if not _GENERATION_ID.fullmatch(value):
-        raise ValueError(f"{value[:80]!r} is not a generation id: expected letters, digits and . _ : - only")
-    return value
-
-
-GenerationId = Annotated[str, AfterValidator(checked_generation_id)]
-
-
-def _or_empty(value: Any) -> Any:
-    return () if value is None else value
-
-
-def _or_first(value: Any) -> Any:
-    return 0 if value is None else value
-
-
-Index = Annotated[int, BeforeValidator(_or_first)]
-
-
-class WireModel(BaseModel):
-    """A frozen piece of FoxAPI's JSON that keeps the fields it does not know."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
-
-
-class FunctionCall(WireModel):
-    """The function that a tool call names, with its arguments as the JSON text that the model wrote."""
-
-    name: str
-    arguments: str = ""
-
-
-class ToolCall(WireModel):
-    """A call that the model asks for."""
-
-    id: str
-    type: str = "function"
-    function: FunctionCall
-
-
-class Usage(WireModel):
-    """Tokens that a completion took."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-
-
-class CompletionMessage(WireModel):
-    """The message that a model answered with. `content` may be empty: that is an answer, not an error (contract §3)."""
-
-    role: str = "assistant"
-    content: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: Annotated[tuple[ToolCall, ...], BeforeValidator(_or_empty)] = ()
-
-
-class Choice(WireModel):
-    """One of a completion's answers."""
-
-    index: Index = 0
-    message: CompletionMessage
-    finish_reason: str | None = None
-
-
-class ChatCompletion(WireModel):
-    """A whole OpenAI chat completion, as it stands in a completed generation's `results[0]` (contract §3)."""
-
-    id: str | None = None
-    object: str = "chat.completion"
-    created: int | None = None
-    model: str | None = None
-    choices: tuple[Choice, ...] = Field(min_length=1)
-    usage: Usage | None = None
-
-
-class FunctionCallDelta(WireModel):
-    """A piece of a function call."""
-
-    name: str | None = None
-    arguments: str | None = None
-
-
-class ToolCallDelta(WireModel):
-    """A piece of a tool call; pieces of one call share an `index`."""
-
-    index: Index = 0
-    id: str | None = None
-    type: str | None = None
-    function: FunctionCallDelta | None = None
-
-
-class Delta(WireModel):
-    """What one chunk adds to the answer. `reasoning_content` exists in the stream only (contract §3)."""
-
-    role: str | None = None
-    content: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: Annotated[tuple[ToolCallDelta, ...], BeforeValidator(_or_empty)] = ()
-
-
-def _or_no_delta(value: Any) -> Any:
-    return {} if value is None else value
-
-
-class ChunkChoice(WireModel):
-    """One choice's part of a chunk."""
-
-    index: Index = 0
-    delta: Annotated[Delta, BeforeValidator(_or_no_delta)] = Delta()
-    finish_reason: str | None = None
-
-
-class ChatCompletionChunk(WireModel):
-    """One chunk of a stream (contract §4)."""
-
-    id: str | None = None
-    object: str = "chat.completion.chunk"
-    created: int | None = None
-    model: str | None = None
-    choices: Annotated[tuple[ChunkChoice, ...], BeforeValidator(_or_empty)] = ()
-    usage: Usage | None = None
-
-    @property
-    def text(self) -> str:
-        """What this chunk adds to the answer's text."""
-        return (self.choices[0].delta.content or "") if self.choices else ""
-
-    @property
-    def reasoning(self) -> str:
-        """What this chunk adds to the reasoning."""
-        return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
 
 
 class StreamLink(WireModel):
@@ -349,31 +209,6 @@ class UnsettledGeneration(WireModel):
     submitted_at: float
     submitted_by: str
     reason: str | None = None
-
-
-class Model(WireModel):
-    """A model that a key may use (contract §6). Capabilities: `text`, `vision`, `video`, `audio`, `file`."""
-
-    id: str
-    object: str = "model"
-    capabilities: Annotated[tuple[str, ...], BeforeValidator(_or_empty)] = ()
-
-
-class UploadedFile(WireModel):
-    """A file that FoxAPI keeps for 72 hours (contract §7)."""
-
-    id: str | None = None
-    filename: str | None = None
-    url: str
-    size: int | None = None
-    created: int | None = None
-
-
-class Credits(WireModel):
-    """Balance and use of a key; FoxAPI does not publish the shape, so all is kept as it came (contract §8)."""
-
-    balance: float | None = None
-    used: float | None = None
 
 
 # Results that version 0.1.0 stored name these classes by this path.

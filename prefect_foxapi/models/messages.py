@@ -1,4 +1,4 @@
-"""What is sent: content parts, messages and the request, with short ways to write them (contract §2).
+"""What is said: content parts and messages, with short ways to write them (contract §2).
 
 "count 1 to 3"                                          a plain string
 ["describe this", image("https://example.com/x.png")]   strings and parts, one message of the user's
@@ -6,24 +6,15 @@
 [{"role": "user", "content": "count 1 to 3"}]           OpenAI's dicts
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, Union, cast
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.generations import ToolCall, WireModel
-
-
-class RequestModel(WireModel):
-    """A piece of a request: what was not set is not sent, but what it is always is."""
-
-    def model_post_init(self, context: Any, /) -> None:
-        for name in ("type", "role"):
-            if name in type(self).model_fields:
-                self.__pydantic_fields_set__.add(name)
+from prefect_foxapi.models.base import RequestModel
+from prefect_foxapi.models.completions import ToolCall
 
 
 class Attachment(RequestModel):
@@ -151,78 +142,6 @@ Prompt = str | MessageLike | PartLike | Sequence[MessageLike] | Sequence[PartLik
 """What `generate` takes as a prompt; see the docstring of this module."""
 
 
-class GenerationRequest(RequestModel):
-    """A request for a generation. Parameters of OpenAI chat that are not named here are kept and sent on.
-
-    Attributes:
-        model: Which model is asked.
-        messages: The conversation.
-        stream: Whether the answer can be read while it is made (contract §4).
-        max_tokens: The most tokens to answer with; `claude-*` needs it, `gpt-*` wants at least 16.
-        temperature: Sampling temperature, 0 to 2.
-        top_p: Nucleus sampling, 0 to 1.
-        stop: Where to stop.
-    """
-
-    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
-    stream: bool = False
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    temperature: Annotated[int | float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[int | float, Field(ge=0, le=1)] | None = None
-    stop: str | tuple[str, ...] | None = None
-
-    @field_validator("messages", mode="before")
-    @classmethod
-    def _short_ways_in(cls, value: Any) -> Any:
-        return to_messages(value)
-
-    @model_validator(mode="after")
-    def _family_rules(self) -> Self:
-        family = self.model.lower()
-        if family.startswith("claude-") and self.max_tokens is None:
-            raise ValueError(f"max_tokens: {self.model} needs it; give max_tokens=1024, say")
-        if family.startswith("gpt-") and self.max_tokens is not None and self.max_tokens < 16:
-            raise ValueError(f"max_tokens: {self.model} wants at least 16, not {self.max_tokens}")
-        return self
-
-    @classmethod
-    def build(cls, prompt: Prompt, *, model: str, **parameters: Any) -> Self:
-        """Make a checked request.
-
-        Raises:
-            InvalidRequest: Something is wrong with it; the error names the field and the remedy. Nothing was sent.
-        """
-        parameters = {name: _plain(name, value) for name, value in parameters.items()}
-        try:
-            return cls.model_validate({"model": model, "messages": prompt, **parameters})
-        except ValidationError as error:
-            raise _explained(error) from None
-
-    def body(self) -> dict[str, Any]:
-        """The JSON body of the submission: what was set, and nothing else."""
-        return self.model_dump(mode="json", exclude_unset=True)
-
-    def attachments(self) -> Iterator[tuple[str, AttachmentPart]]:
-        """Every attachment with its path in the body (`messages.0.content.1.image_url`)."""
-        for number, message in enumerate(self.messages):
-            if isinstance(message.content, tuple):
-                for position, part in enumerate(message.content):
-                    if not isinstance(part, TextPart):
-                        yield f"messages.{number}.content.{position}.{part.type}", part
-
-    def with_attachments(self, urls: Mapping[str, str]) -> Self:
-        """This request with some attachments' URLs replaced: `{url as it is: url as it shall be}`."""
-        if not urls:
-            return self
-        body = self.body()
-        for path, part in self.attachments():
-            if part.attachment.url in urls:
-                _, number, _, position, kind = path.split(".")
-                body["messages"][int(number)]["content"][int(position)][kind]["url"] = urls[part.attachment.url]
-        return type(self).model_validate(body)
-
-
 def to_messages(prompt: Any) -> Any:
     """Turn any of the short ways in into a list of messages, yet to be validated."""
     if isinstance(prompt, str):
@@ -287,20 +206,10 @@ def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise _explained(error) from None
+        raise explained(error) from None
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Refuse a parameter that JSON cannot say, before it is anywhere near the wire."""
-    try:
-        # As it is sent: a lone surrogate cannot be encoded.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"{name}: cannot be sent as JSON ({error}); give plain data", field=name) from None
-    return value
-
-
-def _explained(error: ValidationError) -> InvalidRequest:
+def explained(error: ValidationError) -> InvalidRequest:
     """Say the first things that are wrong by their paths in the body."""
     known = {"system", "user", "assistant", "tool", "text", "image_url", "video_url", "audio_url", "file_url"}
     found: list[tuple[str, str, bool]] = []

@@ -1,16 +1,19 @@
-"""What each model takes, and the check of a request against it (contract §6)."""
+"""Requests for a generation, and the rules that a model has for what it is sent."""
 
-from __future__ import annotations
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from collections.abc import Mapping
-from typing import Any
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest, UnsupportedContent
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.account import Capabilities
+from prefect_foxapi.models.base import RequestModel
+from prefect_foxapi.models.messages import AttachmentPart, Message, Prompt, TextPart, explained, to_messages
 from prefect_foxapi.models.structured_output import output_schema
 
-Capabilities = Mapping[str, frozenset[str]]
-"""For each model's id, what it takes: `text`, `vision`, `video`, `audio`, `file`."""
+SUBMIT_PATH = "/v1/llm/generations"
 
 NEEDED_CAPABILITY = {"image_url": "vision", "video_url": "video", "audio_url": "audio", "file_url": "file"}
 
@@ -20,6 +23,88 @@ _DOCUMENTED = {
     "claude-": frozenset({"text", "vision", "file"}),
     "gemini-": frozenset({"text", "vision", "video", "audio", "file"}),
 }
+
+
+class GenerationRequest(RequestModel):
+    """A request for a generation. Parameters of OpenAI chat that are not named here are kept and sent on.
+
+    Attributes:
+        model: Which model is asked.
+        messages: The conversation.
+        stream: Whether the answer can be read while it is made (contract §4).
+        max_tokens: The most tokens to answer with; `claude-*` needs it, `gpt-*` wants at least 16.
+        temperature: Sampling temperature, 0 to 2.
+        top_p: Nucleus sampling, 0 to 1.
+        stop: Where to stop.
+    """
+
+    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    stream: bool = False
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    temperature: Annotated[int | float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[int | float, Field(ge=0, le=1)] | None = None
+    stop: str | tuple[str, ...] | None = None
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _short_ways_in(cls, value: Any) -> Any:
+        return to_messages(value)
+
+    @model_validator(mode="after")
+    def _family_rules(self) -> Self:
+        family = self.model.lower()
+        if family.startswith("claude-") and self.max_tokens is None:
+            raise ValueError(f"max_tokens: {self.model} needs it; give max_tokens=1024, say")
+        if family.startswith("gpt-") and self.max_tokens is not None and self.max_tokens < 16:
+            raise ValueError(f"max_tokens: {self.model} wants at least 16, not {self.max_tokens}")
+        return self
+
+    @classmethod
+    def build(cls, prompt: Prompt, *, model: str, **parameters: Any) -> Self:
+        """Make a checked request.
+
+        Raises:
+            InvalidRequest: Something is wrong with it; the error names the field and the remedy. Nothing was sent.
+        """
+        parameters = {name: _plain(name, value) for name, value in parameters.items()}
+        try:
+            return cls.model_validate({"model": model, "messages": prompt, **parameters})
+        except ValidationError as error:
+            raise explained(error) from None
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body of the submission: what was set, and nothing else."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def attachments(self) -> Iterator[tuple[str, AttachmentPart]]:
+        """Every attachment with its path in the body (`messages.0.content.1.image_url`)."""
+        for number, message in enumerate(self.messages):
+            if isinstance(message.content, tuple):
+                for position, part in enumerate(message.content):
+                    if not isinstance(part, TextPart):
+                        yield f"messages.{number}.content.{position}.{part.type}", part
+
+    def with_attachments(self, urls: Mapping[str, str]) -> Self:
+        """This request with some attachments' URLs replaced: `{url as it is: url as it shall be}`."""
+        if not urls:
+            return self
+        body = self.body()
+        for path, part in self.attachments():
+            if part.attachment.url in urls:
+                _, number, _, position, kind = path.split(".")
+                body["messages"][int(number)]["content"][int(position)][kind]["url"] = urls[part.attachment.url]
+        return type(self).model_validate(body)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Refuse a parameter that JSON cannot say, before it is anywhere near the wire."""
+    try:
+        # As it is sent: a lone surrogate cannot be encoded.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"{name}: cannot be sent as JSON ({error}); give plain data", field=name) from None
+    return value
 
 
 def documented_capabilities(model: str) -> frozenset[str] | None:
@@ -95,3 +180,7 @@ def build_request(
     if stream:
         fields["stream"] = True
     return GenerationRequest.build(prompt, model=model, **fields)
+
+
+# Results that version 0.1.0 stored name these classes by this path.
+keep_stored_path(globals(), "prefect_foxapi.messages")

@@ -13,7 +13,7 @@ import pytest
 
 from prefect_foxapi.emulator import Emulator
 
-WIRE = Path(__file__).parent.parent / "wire"
+WIRE = Path(__file__).parents[1] / "api_payloads"
 Start = Callable[..., Emulator]
 Connect = Callable[..., httpx.Client]
 Fetch = Callable[[str], httpx.Response]

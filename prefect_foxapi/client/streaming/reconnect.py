@@ -9,13 +9,13 @@ from typing import Protocol
 
 import httpx
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.responses import redacted, translate_transport_errors
-from prefect_foxapi.client.retry import Sleep, may_repeat_read
-from prefect_foxapi.client.streaming.sse import StreamReader
+from prefect_foxapi.client.responses import translate_transport_errors
+from prefect_foxapi.client.retry import RetryPolicy, Sleep, may_repeat_read
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, ServiceUnavailable
 from prefect_foxapi.hooks import Hook, StreamResumed, emit
-from prefect_foxapi.models.generations import ChatCompletionChunk
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.redaction import redacted
 
 DEFAULT_SILENCE = 60.0
 

@@ -1,0 +1,63 @@
+"""What the data models share: their base classes, and types for values that FoxAPI may leave out."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+Random = Callable[[], float]
+"""Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
+
+
+def checked_generation_id(value: str) -> str:
+    """Return `value` if it can be a generation id, which becomes part of a URL path (contract §2).
+
+    Raises:
+        ValueError: It has characters that an id cannot have.
+    """
+    if not _GENERATION_ID.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not a generation id: expected letters, digits and . _ : - only")
+    return value
+
+
+GenerationId = Annotated[str, AfterValidator(checked_generation_id)]
+
+
+def _null_as_empty(value: Any) -> Any:
+    return () if value is None else value
+
+
+def _null_as_zero(value: Any) -> Any:
+    return 0 if value is None else value
+
+
+NullAsEmpty = BeforeValidator(_null_as_empty)
+"""Annotates a tuple that FoxAPI may send as null."""
+
+Index = Annotated[int, BeforeValidator(_null_as_zero)]
+
+
+class WireModel(BaseModel):
+    """A frozen piece of FoxAPI's JSON that keeps the fields it does not know."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class RequestModel(WireModel):
+    """A piece of a request: what was not set is not sent, but what it is always is."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        for name in ("type", "role"):
+            if name in type(self).model_fields:
+                self.__pydantic_fields_set__.add(name)
+
+
+class PolicyModel(BaseModel):
+    """A frozen set of options; a misspelled one is refused."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
