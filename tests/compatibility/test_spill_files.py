@@ -14,7 +14,7 @@ from prefect import flow
 
 from prefect_foxapi import LedgerError, list_unsettled
 from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Ledger
-from tests.compatibility.exchange import credentials
+from tests.compatibility.exchange import BASE_URL, credentials
 
 COLLECTED = ("spilled line", "spilled name", "spilled line with more", "spilled line without its claim")
 WITH_CLAIM = ("spilled line", "spilled line with more")
@@ -80,7 +80,7 @@ def test_lines_with_their_claims_are_collected_by_a_new_ledger(
     assert found == {
         files[name]["token"]: (
             *("submitted", files[name]["key"], files[name]["generation_id"], 4, "worker-1", "gpt-5.5"),
-            credentials().origin,
+            BASE_URL,
         )
         for name in WITH_CLAIM
     }

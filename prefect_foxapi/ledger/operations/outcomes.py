@@ -1,9 +1,11 @@
-"""The state machine's second half: what becomes of an accepted generation."""
+"""The operations on accepted generations and on uploads. `submissions.py` shows the whole state machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from typing_extensions import override
 
 from prefect_foxapi.ledger.operations.base import Operation, check_identity, new_submission
 from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork
@@ -14,7 +16,7 @@ __all__ = ["Complete", "Fail", "Publish", "RememberUpload", "Vanish"]
 
 @dataclass(eq=False)
 class Complete(Operation):
-    """A generation completed. `result` is JSON text, or `None` where the ledger does not keep it."""
+    """Records that a generation completed. `result` is JSON text, or `None` if the ledger does not keep results."""
 
     generation_id: str
     account: str
@@ -25,9 +27,11 @@ class Complete(Operation):
     tokens: tuple[int | None, int | None] = (None, None)
     expires_at: float | None = None
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.generation_ids.add(self.generation_id)
 
+    @override
     def apply(self, unit: UnitOfWork) -> bool:
         for row in _open_submissions(unit, self):
             current = unit.peek(row.key)
@@ -44,7 +48,7 @@ class Complete(Operation):
                 prompt_tokens=self.tokens[0],
                 completion_tokens=self.tokens[1],
             )
-            # A submission that was taken for lost and paid again turns out to have the answer, and the other has none.
+            # The current submission has no result, but an earlier one, once ambiguous, now has.
             if current is not None and current.state in (State.FAILED, State.AMBIGUOUS):
                 unit.set_current(row.key, row.token)
         return any(
@@ -54,7 +58,7 @@ class Complete(Operation):
 
 @dataclass(eq=False)
 class Fail(Operation):
-    """A generation failed at FoxAPI."""
+    """Records that a generation failed."""
 
     generation_id: str
     account: str
@@ -62,9 +66,11 @@ class Fail(Operation):
     error: dict[str, Any]
     key: str | None = None
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.generation_ids.add(self.generation_id)
 
+    @override
     def apply(self, unit: UnitOfWork) -> bool:
         for row in _open_submissions(unit, self):
             unit.update(row, state=State.FAILED, finished_at=unit.now, error=self.error, reason=None, permitted=False)
@@ -75,18 +81,21 @@ class Fail(Operation):
 
 @dataclass(eq=False)
 class Vanish(Operation):
-    """FoxAPI no longer knows a generation (contract §5: 404)."""
+    """Records that FoxAPI no longer knows a generation (404)."""
 
     generation_id: str
     account: str
     base_url: str
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.generation_ids.add(self.generation_id)
 
+    @override
     def apply(self, unit: UnitOfWork) -> None:
         for row in unit.generation(self.account, self.base_url, self.generation_id):
-            # Where the result was not kept, it is as good as never collected. One wrong 404 must not cost anything.
+            # A completed generation whose result was not kept is lost as well. It becomes ambiguous rather than free,
+            # so that a wrong 404 does not lead to a second payment.
             gone = row.state is State.COMPLETED and not row.result_kept and row.fresh(unit.now)
             if row.state is State.SUBMITTED or gone:
                 what = "has the result of" if gone else "knows"
@@ -96,7 +105,7 @@ class Vanish(Operation):
 
 @dataclass(eq=False)
 class Publish(Operation):
-    """A result that was paid for under another key answers this key, too."""
+    """Makes a result that was paid for under another key the result of this key, too."""
 
     identity: GenerationIdentity
     claimant: Claimant
@@ -107,9 +116,11 @@ class Publish(Operation):
     tokens: tuple[int | None, int | None] = (None, None)
     expires_at: float | None = None
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.keys.add(self.identity.key)
 
+    @override
     def apply(self, unit: UnitOfWork) -> bool:
         found = unit.current(self.identity.key)
         if found is not None:
@@ -118,7 +129,7 @@ class Publish(Operation):
                 return True
             if found.state not in (State.COMPLETED, State.FAILED):
                 return False
-            # What has only just finished is the newest, whatever another machine's clock says.
+            # Without `finished_at` the result has just arrived, and is the newest by definition.
             replayed = self.finished_at is not None and found.fresh(unit.now)
             if replayed and (found.finished_at or 0) > (self.finished_at or 0):
                 return False
@@ -146,7 +157,7 @@ class Publish(Operation):
 
 @dataclass(eq=False)
 class RememberUpload(Operation):
-    """A file was uploaded."""
+    """Records an upload."""
 
     digest: str
     account: str
@@ -154,15 +165,17 @@ class RememberUpload(Operation):
     url: str
     expires_at: float
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
-        """It looks at nothing."""
+        pass
 
+    @override
     def apply(self, unit: UnitOfWork) -> None:
         unit.remember_upload(**vars(self))
 
 
 def _open_submissions(unit: UnitOfWork, operation: Complete | Fail) -> list[Submission]:
-    """The submissions that this outcome is the first for."""
+    """Return the submissions of a generation that have no outcome yet."""
     rows = unit.generation(operation.account, operation.base_url, operation.generation_id)
     return [
         row

@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
 from prefect_foxapi.ledger.operations.base import Operation, check_identity, new_submission
 from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork
@@ -39,9 +41,11 @@ class Claim(Operation):
     asked_at: float | None = None
     resubmit: bool = False
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.keys.add(self.identity.key)
 
+    @override
     def apply(self, unit: UnitOfWork) -> Lease | Submission:
         row = unit.current(self.identity.key)
         if row is None:
@@ -101,11 +105,13 @@ class Claim(Operation):
 class CatchUp(Operation):
     """Does nothing itself: like every operation, it makes the queue write pending recoveries first."""
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
-        """Add nothing."""
+        pass
 
+    @override
     def apply(self, unit: UnitOfWork) -> None:
-        """Change nothing."""
+        pass
 
 
 @dataclass(eq=False)
@@ -120,6 +126,7 @@ class Accept(Operation):
     lease: Lease | None = None
     credits: float | None = None
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         if self.lease is None:
             reads.tokens_without_key.add(self.token)
@@ -127,6 +134,7 @@ class Accept(Operation):
             reads.keys.add(self.lease.key)
             reads.tokens.add(self.token)
 
+    @override
     def apply(self, unit: UnitOfWork) -> bool:
         row = unit.submission(self.token)
         if row is None:
@@ -179,9 +187,11 @@ class Refuse(Operation):
     token: str
     reason: str
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.histories.add(self.key)
 
+    @override
     def apply(self, unit: UnitOfWork) -> None:
         row = unit.submission(self.token)
         if row is None or row.generation_id is not None or row.state is State.REFUSED:
@@ -204,10 +214,12 @@ class Lose(Operation):
     token: str
     reason: str
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.keys.add(self.key)
         reads.tokens.add(self.token)
 
+    @override
     def apply(self, unit: UnitOfWork) -> None:
         row = unit.submission(self.token)
         if row is not None and row.state is State.SUBMITTING:
@@ -222,9 +234,11 @@ class Settle(Operation):
     action: Literal["forget", "allow_resubmit"]
     by: str
 
+    @override
     def declare_reads(self, reads: ReadSet) -> None:
         reads.histories.add(self.key)
 
+    @override
     def apply(self, unit: UnitOfWork) -> Submission | None:
         row = unit.current(self.key)
         if row is not None and row.is_overdue(unit.now):

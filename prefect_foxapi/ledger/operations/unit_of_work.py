@@ -1,7 +1,7 @@
-"""What one transaction knows and changes: loaded with locks, moved in memory, written back by compare-and-set.
+"""The unit of work of a transaction: loads rows with locks, changes them in memory, writes them by compare-and-set.
 
-Locks are taken in one order by everybody (keys, then tokens, both sorted), so that two transactions cannot wait for
-each other. SQLite has a single writer and needs none of them.
+Every transaction takes its locks in the same order (keys, then tokens, both sorted), so that no two transactions wait
+for each other. SQLite has a single writer and needs no locks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHUNK = 900
 
 _s = submissions.c
 
-# Made once: to build a statement takes longer than to run it.
+# Built once: building a statement takes longer than running it.
 _wanted: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
 _BY_TOKEN = sa.select(_s.token, _s.key).where(_s.token.in_(_wanted))
 _BY_GENERATION = sa.select(_s.token, _s.key).where(_s.generation_id.in_(_wanted))
@@ -64,14 +64,14 @@ def _update_rows(names: tuple[str, ...]) -> sa.Update:
 
 @dataclass
 class ReadSet:
-    """What a batch has to read before it can be applied.
+    """The rows that a batch of operations needs.
 
     Attributes:
         keys: Keys whose current submission is needed.
         histories: Keys of which every submission is needed.
-        tokens: Single submissions.
+        tokens: Tokens of single submissions, whose keys are in `keys`.
         strays: Single submissions whose key is not known.
-        generation_ids: Generations whose submissions, and the keys of those, are needed.
+        generation_ids: Generations whose submissions, with their keys, are needed.
     """
 
     keys: set[str] = field(default_factory=set[str])
@@ -82,14 +82,14 @@ class ReadSet:
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    """Cut sorted, distinct `values` into lists that fit one statement."""
+    """Yield distinct `values`, sorted, in lists that fit one statement."""
     ordered = sorted(set(values), key=lambda value: cast("Any", value))
     for start in range(0, len(ordered), _CHUNK):
         yield ordered[start : start + _CHUNK]
 
 
 def with_results(connection: Connection, rows: Iterable[Submission]) -> dict[str, Submission]:
-    """Return the rows by token, those whose result is kept with their result."""
+    """Return the rows by token, with the results that are kept."""
     by_token = {row.token: row for row in rows}
     for token, result in _select(connection, _RESULTS, [row.token for row in by_token.values() if row.result_kept]):
         by_token[token] = replace(by_token[token], result=json.loads(result) if result else None)
@@ -102,7 +102,11 @@ def _select(connection: Connection, query: sa.Executable, reads: Iterable[str]) 
 
 
 class UnitOfWork:
-    """The part of the ledger that a batch of operations touches.
+    """The rows that a batch of operations reads and changes.
+
+    Args:
+        connection: A connection in a transaction.
+        now: The time of the batch, in Unix seconds.
 
     Attributes:
         now: The time of the batch, in Unix seconds.
@@ -124,10 +128,10 @@ class UnitOfWork:
     # Reading
 
     def load(self, reads: ReadSet) -> None:
-        """Read what is wanted, and lock it against other transactions."""
+        """Read rows, and lock them against other transactions."""
         touched, named = reads.keys | reads.histories, set(reads.tokens)
         for query, values in ((_BY_TOKEN, reads.tokens_without_key), (_BY_GENERATION, reads.generation_ids)):
-            # Without a lock: neither the key nor the id of a submission ever changes once it is there.
+            # Without a lock: the key and the id of a submission do not change once they are set.
             for token, key in _select(self._connection, query, values):
                 named.add(token)
                 touched.add(key)
@@ -145,43 +149,43 @@ class UnitOfWork:
                     self._generations.setdefault(row.generation_id, []).append(row.token)
 
     def current(self, key: str) -> Submission | None:
-        """The submission that the key stands for.
+        """Return the current submission of a key.
 
         Raises:
-            LedgerError: It is gone, and to take the key for free would be to pay again.
+            LedgerError: The row is missing. To treat the key as unused would be to pay again.
         """
         row = self.peek(key)
         if row is None and key in self._current:
-            raise LedgerError("the ledger is damaged: what it knew of this key is gone. Restore a backup", key=key)
+            raise LedgerError("the ledger is damaged: the row of this key is missing. Restore a backup", key=key)
         return row
 
     def peek(self, key: str) -> Submission | None:
-        """The submission that the key stands for, as far as it is known."""
+        """Return the current submission of a key, or `None` if the key has none or its row is missing."""
         token = self._current.get(key)
         return None if token is None else self._rows.get(token)
 
     def submission(self, token: str) -> Submission | None:
-        """The submission that began with this claim."""
+        """Return the submission with this token."""
         return self._rows.get(token)
 
     def generation(self, account: str, base_url: str, generation_id: str) -> list[Submission]:
-        """The submissions that have this id."""
+        """Return the submissions with this generation id."""
         rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
         return [row for row in rows if (row.account, row.base_url) == (account, base_url)]
 
     def history(self, key: str) -> list[Submission]:
-        """All the submissions of a key that are loaded."""
+        """Return the loaded submissions of a key."""
         return [row for row in self._rows.values() if row.key == key]
 
     def load_history(self, key: str) -> list[Submission]:
-        """All the submissions of a key that is locked, also those that nobody wanted in advance."""
+        """Load and return every submission of a key that is locked already."""
         self._load_rows({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
         return self.history(key)
 
-    # Moving
+    # Changing
 
     def add(self, row: Submission, *, result: str | None = None) -> Submission:
-        """A new submission. `result` is the result as JSON text."""
+        """Add a submission. `result` is JSON text."""
         self._rows[row.token] = row
         if result is not None:
             self._results[row.token] = result
@@ -190,7 +194,7 @@ class UnitOfWork:
         return row
 
     def update(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
-        """Move a submission on."""
+        """Change fields of a submission. `result` is JSON text."""
         changed = replace(row, **changes)
         self._rows[row.token] = changed
         if result is not None:
@@ -200,33 +204,33 @@ class UnitOfWork:
         return changed
 
     def set_current(self, key: str, token: str | None) -> None:
-        """Let the key stand for another submission, or for none."""
+        """Make another submission, or none, the current one of a key."""
         if token is None:
             self._current.pop(key, None)
         else:
             self._current[key] = token
 
     def remove(self, row: Submission) -> None:
-        """Delete a submission, and the key with it where it stands for it."""
+        """Delete a submission, and its key if it is the current one."""
         self._removed.append(row)
         if self._current.get(row.key) == row.token:
             self.set_current(row.key, None)
 
     def record_decision(self, row: Submission, action: str, by: str) -> None:
-        """Record a permission to pay again."""
+        """Add a decision that the key may be paid for again."""
         self._decisions.append(Decision(row.key, row.token, row.generation_id, action, row.state, by, self.now))
 
     def remember_upload(self, **values: Any) -> None:
-        """Record where an upload lives, instead of what was known of it."""
+        """Add an upload, or replace the URL of a known one."""
         self._uploads.append(values)
 
     # Writing
 
     def flush(self) -> None:
-        """Write what has changed.
+        """Write all changes.
 
         Raises:
-            Conflict: Another transaction moved one of the rows; this one must be rolled back.
+            Conflict: Another transaction changed one of the rows. This one has to be rolled back.
         """
         self._flush_pointers()
         self._flush_submissions()
@@ -245,7 +249,7 @@ class UnitOfWork:
             {"key": key, "token": token} for key, token in sorted(self._current.items()) if key not in self._loaded
         ]
         if added and self._connection.dialect.name == "postgresql":
-            # The row may have been made since it was looked for: there was nothing to lock.
+            # Another transaction may have inserted the row: while it was missing there was nothing to lock.
             if len(execute(_INSERT_FREE_POINTERS, added).all()) != len(added):
                 raise Conflict
         elif added:
@@ -284,7 +288,7 @@ class UnitOfWork:
         if not values:
             return
         matched = self._connection.execute(statement, values).rowcount
-        # asyncpg does not count for many values at once (-1); there the rows are locked, and cannot have moved.
+        # asyncpg reports no count for several sets of values (-1). There the rows are locked and cannot have changed.
         if 0 <= matched != len(values):
             raise Conflict
 

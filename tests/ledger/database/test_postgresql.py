@@ -12,6 +12,7 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, State
+from prefect_foxapi.ledger.database.errors import sqlstate
 from tests.support.factories import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
 from tests.support.postgres import PostgresForTests
 
@@ -30,18 +31,25 @@ async def test_a_stopped_server(own_postgres: PostgresForTests, make_ledger: Mak
     mine, another = await claimed(ledger), await claimed(forgetful, "key-2")
     refused = await claimed(ledger, "key-3")
     await asyncio.to_thread(own_postgres.stop)
-    with pytest.raises(LedgerError, match="check that it runs") as caught:
+    with pytest.raises(LedgerError) as caught:
         await claim(ledger, "before the request")
-    assert caught.value.nothing_was_paid
-    with pytest.raises(LedgerError, match="check that it runs"):
+    assert (caught.value.key, caught.value.nothing_was_paid) == ("before the request", True)
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(LedgerError) as caught:
         await row_of(ledger)
-    with pytest.raises(LedgerError, match="gen-1"):
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(LedgerError) as kept_in_file:
         await ledger.accepted(mine, "gen-1")
-    with pytest.raises(LedgerError, match="by this process alone"):
+    assert (kept_in_file.value.key, kept_in_file.value.generation_id) == ("key", "gen-1")
+    with pytest.raises(LedgerError) as kept_in_memory:
         await forgetful.accepted(another, "gen-2")
-    with pytest.raises(LedgerError, match="check that it runs"):
+    assert (kept_in_memory.value.key, kept_in_memory.value.generation_id) == ("key-2", "gen-2")
+    with pytest.raises(LedgerError) as caught:
         await ledger.refused(refused, "429")
-    assert len(list(spill.glob("spill-*/*.jsonl"))) == 1
+    assert (caught.value.key, caught.value.generation_id) == ("key-3", None)
+    (file,) = spill.glob("spill-*/*.jsonl")
+    assert str(file) in str(kept_in_file.value)
+    assert str(tmp_path) not in str(kept_in_memory.value)
     await asyncio.to_thread(own_postgres.start)
     assert (await kept(ledger)).generation_id == "gen-1"
     assert (await kept(forgetful, "key-2")).generation_id == "gen-2"
@@ -85,26 +93,30 @@ async def test_what_the_server_cannot_store_is_put_aside(
 
 
 @pytest.mark.parametrize(
-    ("url", "remedy"),
+    ("url", "code"),
     [
-        ("postgresql://postgres@/nowhere?host={host}", "create it, or check the ledger's URL"),
-        ("postgresql://nobody@/postgres?host={host}", "refused the user or the password"),
-        ("postgres://postgres@/postgres?host=/nowhere", "check"),
+        ("postgresql://postgres@/nowhere?host={host}", "3D000"),
+        ("postgresql://nobody@/postgres?host={host}", "28000"),
+        ("postgres://postgres@/postgres?host=/nowhere", ""),
     ],
 )
 async def test_urls_that_do_not_work_say_why(
-    postgres: PostgresForTests, make_ledger: MakeLedger, url: str, remedy: str
+    postgres: PostgresForTests, make_ledger: MakeLedger, url: str, code: str
 ) -> None:
     host = postgres.url().partition("host=")[2]
-    with pytest.raises(LedgerError, match=remedy):
+    with pytest.raises(LedgerError) as caught:
         await claim(make_ledger(url.format(host=host)))
+    assert (caught.value.key, sqlstate(caught.value.__cause__)) == ("key", code)
+    assert code or isinstance(caught.value.__cause__, OSError)
 
 
 async def test_a_user_without_rights_is_told_which(postgres: PostgresForTests, make_ledger: MakeLedger) -> None:
     await asyncio.to_thread(postgres.run, "CREATE ROLE reader LOGIN")
     host = postgres.url().partition("host=")[2]
-    with pytest.raises(LedgerError, match="grant it CREATE on the schema"):
+    with pytest.raises(LedgerError) as caught:
         await claim(make_ledger(f"postgresql://reader@/postgres?host={host}"))
+    assert sqlstate(caught.value.__cause__) == "42501"
+    assert "CREATE" in str(caught.value)
 
 
 class CuttingProxy:

@@ -90,17 +90,21 @@ async def test_a_newer_schema_is_refused(url: str, ledger: Ledger, make_ledger: 
     await _execute(url, f"UPDATE foxapi_ledger SET version = {VERSION + 1}")
     late = make_ledger(url)
     for _ in range(2):
-        with pytest.raises(LedgerError, match=rf"version {VERSION + 1}.*Upgrade prefect-foxapi"):
+        with pytest.raises(LedgerError) as caught:
             await claim(late)
-        with pytest.raises(LedgerError, match="Upgrade"):
+        assert str(VERSION + 1) in str(caught.value)
+        with pytest.raises(LedgerError) as caught:
             await row_of(late)
+        assert str(VERSION + 1) in str(caught.value)
 
 
 async def test_a_ledger_without_its_version_is_refused(url: str, ledger: Ledger, make_ledger: MakeLedger) -> None:
     await claim(ledger)
     await _execute(url, "DELETE FROM foxapi_ledger")
-    with pytest.raises(LedgerError, match="version is unknown"):
-        await claim(make_ledger(url))
+    for _ in range(2):
+        with pytest.raises(LedgerError) as caught:
+            await claim(make_ledger(url))
+        assert "foxapi_ledger" in str(caught.value)
 
 
 async def test_many_ledgers_of_one_process_open_at_once(url: str, make_ledger: MakeLedger) -> None:

@@ -26,6 +26,12 @@ def url(tmp_path: Path) -> str:
     return sqlite_url(tmp_path)
 
 
+def _code(error: object) -> str | None:
+    """SQLite's name of the error behind a `LedgerError`; `None` if SQLite raised none."""
+    cause = getattr(error, "__cause__", None)
+    return getattr(getattr(cause, "orig", None), "sqlite_errorname", None)
+
+
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -55,14 +61,15 @@ async def test_every_way_to_write_the_url(make_ledger: MakeLedger, path: Path, s
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
 def test_a_ledger_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="would forget"):
+    with pytest.raises(LedgerError):
         Ledger(url)
 
 
 @pytest.mark.parametrize("url", ["mysql://user:hunter2@host/db", "no url: hunter2"])
 def test_a_url_that_names_no_ledger_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="postgresql://") as caught:
+    with pytest.raises(LedgerError) as caught:
         Ledger(url)
+    assert "postgresql://" in str(caught.value)
     assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
 
 
@@ -77,11 +84,14 @@ async def test_what_is_no_database_is_an_error(ledger: Ledger, path: Path) -> No
     path.parent.mkdir()
     path.write_bytes(b"this is a text" * 1000)
     for _ in range(2):
-        with pytest.raises(LedgerError, match="move it away") as caught:
+        with pytest.raises(LedgerError) as caught:
             await claim(ledger)
-        assert caught.value.nothing_was_paid
-    with pytest.raises(LedgerError, match="move it away"):
+        assert (caught.value.nothing_was_paid, caught.value.key) == (True, "key")
+        assert _code(caught.value) == "SQLITE_NOTADB"
+    with pytest.raises(LedgerError) as caught:
         await row_of(ledger)
+    assert _code(caught.value) == "SQLITE_NOTADB"
+    assert path.read_bytes().startswith(b"this is a text")
 
 
 async def test_a_damaged_file_is_an_error_and_never_an_empty_ledger(
@@ -96,8 +106,9 @@ async def test_a_damaged_file_is_an_error_and_never_an_empty_ledger(
     path.write_bytes(content)
     damaged = make_ledger(url)
     for _ in range(2):
-        with pytest.raises(LedgerError, match=r"recover|move it away"):
+        with pytest.raises(LedgerError) as caught:
             await claim(damaged, "key-1")
+        assert _code(caught.value) in ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 async def test_a_key_whose_submission_is_gone_is_not_free(ledger: Ledger, path: Path) -> None:
@@ -107,18 +118,20 @@ async def test_a_key_whose_submission_is_gone_is_not_free(ledger: Ledger, path: 
     connection.close()
     found = await asyncio.gather(claim(ledger), claim(ledger, "another"), return_exceptions=True)
     assert isinstance(found[0], LedgerError)
-    assert "damaged" in str(found[0])
+    assert found[0].key == "key"
     assert isinstance(found[1], Lease), "others do not suffer for it"
-    with pytest.raises(LedgerError, match="damaged"):
+    with pytest.raises(LedgerError) as caught:
         await ledger.settle("key", "forget")
+    assert caught.value.key == "key"
     await ledger.accepted(mine, "gen-1")
     assert (await kept(ledger)).generation_id == "gen-1", "what is known for certain is taken again"
 
 
 async def test_a_folder_in_its_place_is_an_error(ledger: Ledger, path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(LedgerError, match="cannot be opened"):
+    with pytest.raises(LedgerError) as caught:
         await claim(ledger)
+    assert _code(caught.value) == "SQLITE_CANTOPEN"
 
 
 async def test_a_deleted_file_is_an_error_before_the_request(
@@ -126,13 +139,17 @@ async def test_a_deleted_file_is_an_error_before_the_request(
 ) -> None:
     mine = await claimed(ledger)
     path.unlink()
-    with pytest.raises(LedgerError, match="deleted or replaced while in use"):
+    with pytest.raises(LedgerError) as caught:
         await claim(ledger, "another")
-    with pytest.raises(LedgerError, match="deleted or replaced while in use"):
+    # It is found before SQLite is asked, which would go on with the deleted file.
+    assert (caught.value.key, caught.value.nothing_was_paid, _code(caught.value)) == ("another", True, None)
+    with pytest.raises(LedgerError) as caught:
         await row_of(ledger)
+    assert _code(caught.value) is None
     with pytest.raises(LedgerError) as caught:
         await ledger.accepted(mine, "gen-1")
     assert (caught.value.generation_id, caught.value.key) == ("gen-1", "key")
+    assert not path.exists()
     # The next process starts on a new file, and finds what was paid for.
     for name in ("ledger.db-wal", "ledger.db-shm"):
         (path.parent / name).unlink(missing_ok=True)
@@ -146,11 +163,14 @@ async def test_a_lock_is_waited_for_and_then_is_an_error(
     patient, hasty = make_ledger(url), make_ledger(f"{url}?timeout=0.05")
     with Child(hold_lock, path) as child:
         assert child.receive() == "locked"
-        with pytest.raises(LedgerError, match="held the ledger for too long"):
+        with pytest.raises(LedgerError) as caught:
             await claim(hasty, "another")
-        with pytest.raises(LedgerError, match="wait_for_generation") as caught:
+        assert (caught.value.key, _code(caught.value)) == ("another", "SQLITE_BUSY")
+        with pytest.raises(LedgerError) as caught:
             await hasty.accepted(mine, "gen-1")
         assert (caught.value.generation_id, caught.value.key) == ("gen-1", "key")
+        assert "wait_for_generation('gen-1')" in str(caught.value)
+        assert _code(caught.value) == "SQLITE_BUSY"
         assert (await row_of(patient)) is not None, "readers do not wait"
         child.pipe.send("let go")
         # Whether before or after the lock is gone: it gets its turn.
@@ -178,7 +198,8 @@ def test_a_full_disk(url: str, tmp_path: Path, limit: int) -> None:
     """Nothing can be written beyond the limit; with 0 not even the content of a spill file."""
     said = run(run_into_full_disk, url, tmp_path / "spill", limit)
     assert isinstance(said["claim"], LedgerError)
-    assert said["claim"].nothing_was_paid
+    assert (said["claim"].nothing_was_paid, said["claim"].key) == (True, "another")
+    # What the process sends has lost its cause.
     assert "disk" in str(said["claim"])
     error = said["accepted"]
     assert isinstance(error, LedgerError)
@@ -212,19 +233,21 @@ async def test_results_are_in_no_error(ledger: Ledger, path: Path) -> None:
 async def test_the_password_is_shown_nowhere() -> None:
     ledger = Ledger("postgresql://user:hunter2@127.0.0.1:1/nowhere")
     try:
-        with pytest.raises(LedgerError, match="server does not answer") as caught:
+        with pytest.raises(LedgerError) as caught:
             await claim(ledger)
+        assert isinstance(caught.value.__cause__, OSError)
         assert "hunter2" not in f"{caught.value!r} {caught.value} {ledger!r}"
         assert "user:***@127.0.0.1:1/nowhere" in str(caught.value)
     finally:
         await ledger.aclose()
-    with pytest.raises(LedgerError, match="closed"):
+    with pytest.raises(LedgerError) as caught:
         await claim(ledger)
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("password", ["hunter2@rest:wort", "hunter2:x@tail", "hunter2@tail", "hunter2/tail@more"])
 def test_a_password_that_is_not_encoded_is_refused_and_shown_nowhere(password: str) -> None:
-    with pytest.raises(LedgerError, match="percent-encode") as caught:
+    with pytest.raises(LedgerError) as caught:
         Ledger(f"postgresql://user:{password}@127.0.0.1/nowhere")
     error: BaseException | None = caught.value
     while error is not None:

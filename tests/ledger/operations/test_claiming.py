@@ -144,9 +144,10 @@ async def test_accepted_wins_over_refused(ledger: Ledger) -> None:
 async def test_one_claim_cannot_lead_to_two_generations(ledger: Ledger) -> None:
     first = await submitted(ledger)
     await ledger.accepted(first, "gen-1")
-    with pytest.raises(LedgerError, match="gen-1 is recorded, gen-2 is not") as caught:
+    with pytest.raises(LedgerError) as caught:
         await ledger.accepted(first, "gen-2")
-    assert caught.value.generation_id == "gen-2"
+    assert (caught.value.generation_id, caught.value.key) == ("gen-2", "key")
+    assert (await kept(ledger)).generation_id == "gen-1"
 
 
 async def test_refused_restores_an_ambiguous_row(ledger: Ledger) -> None:
@@ -227,7 +228,7 @@ async def test_without_a_task_run_a_failure_is_paid_anew(ledger: Ledger) -> None
 @pytest.mark.parametrize("changes", [{"account": "account-2"}, {"base_url": "https://elsewhere"}])
 async def test_a_row_of_somebody_else_is_an_error(ledger: Ledger, changes: dict[str, str]) -> None:
     await claimed(ledger)
-    with pytest.raises(LedgerError, match="another account or another FoxAPI") as caught:
+    with pytest.raises(LedgerError) as caught:
         await ledger.claim(subject(**changes), claimant(), deadline=DEADLINE)
     assert caught.value.key == "key"
     assert isinstance(await claim(ledger), Submission)

@@ -139,7 +139,8 @@ async def test_a_claim_that_waits_for_the_lock_is_given_back(make_ledger: MakeLe
     assert isinstance(await claim(ledger, "begun"), Lease)
     assert isinstance(await claim(ledger, "queued"), Lease)
     (first, _), (only,) = (await ledger.history("begun"))[0], (await ledger.history("queued"))[0]
-    assert (first.state, first.reason) == (State.REFUSED, "the asker was gone before it submitted")
+    assert first.state is State.REFUSED
+    assert first.reason
     assert only.state is State.SUBMITTING, "what was not begun was dropped"
     assert (await kept(ledger, "foreign")).generation_id == "gen-9"
 
@@ -186,9 +187,10 @@ async def test_closing_finishes_what_is_queued(url: str, make_ledger: MakeLedger
     await ledger.aclose()
     await task
     assert (await kept(make_ledger(url))).generation_id == "gen-1"
-    with pytest.raises(LedgerError, match="closed"):
+    with pytest.raises(LedgerError) as caught:
         await claim(ledger)
-    with pytest.raises(LedgerError, match="closed"):
+    assert caught.value.nothing_was_paid
+    with pytest.raises(LedgerError):
         await row_of(ledger)
     await ledger.aclose()
 

@@ -57,6 +57,11 @@ async def _spilled(ledger: Ledger, mine: Lease, generation_id: str, path: Path) 
     return caught.value
 
 
+def _errors_about(path: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    return [text for text in said if str(path) in text]
+
+
 async def test_everything_about_it_is_beside_the_ledger(ledger: Ledger, spill: Path, clock: Clock) -> None:
     mine = await claimed(ledger)
     error = await _spilled(ledger, mine, "gen-1", spill.with_name("ledger.db"))
@@ -137,7 +142,7 @@ async def test_what_cannot_be_read_stays_and_is_said(
     for n in range(3):
         assert isinstance(await claim(ledger, f"key-{n}"), Lease)
     assert garbage.exists()
-    assert caplog.text.count("cannot be read") == 1
+    assert len(_errors_about(garbage, caplog)) == 1
 
 
 async def test_what_the_ledger_does_not_take_is_put_aside(
@@ -150,8 +155,9 @@ async def test_what_the_ledger_does_not_take_is_put_aside(
     assert isinstance(outcomes[0], LedgerError)
     assert outcomes[1] is None
     assert isinstance(await claim(ledger, "another"), Lease)
-    assert [file.suffix for file in spill.iterdir()] == [".rejected"]
-    assert "does not take" in caplog.text
+    (file,) = spill.iterdir()
+    assert file.suffix == ".rejected"
+    assert len(_errors_about(file.with_suffix(""), caplog)) == 1
     assert (await kept(ledger, "good")).generation_id == "gen-1"
 
 
@@ -163,9 +169,9 @@ async def test_nobody_left_to_tell_tells_the_log(ledger: Ledger, spill: Path, ca
     await asyncio.sleep(0)
     task.cancel()
     await ledger.aclose()
-    assert caplog.record_tuples[-1][1] == logging.ERROR
-    assert "generation gen-1 was accepted and is paid for, but not recorded" in caplog.text
-    assert len(list(spill.iterdir())) == 1
+    (file,) = spill.iterdir()
+    (said,) = _errors_about(file, caplog)
+    assert "gen-1" in said
 
 
 async def test_two_databases_share_a_recovery_folder(
