@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -155,7 +155,7 @@ def _read(path: Path) -> Iterator[Accept]:
 def _lease(line: dict[str, Any]) -> Lease | None:
     if "claimant" not in line:
         return None
-    identity = GenerationIdentity(*(line[name] for name in ("key", "account", "base_url", "model", "kind")))
+    identity = GenerationIdentity(**_fields_of(GenerationIdentity, line))
     return Lease(
         identity.key,
         line["attempt"],
@@ -163,9 +163,14 @@ def _lease(line: dict[str, Any]) -> Lease | None:
         line["deadline"],
         State.SUBMITTING,
         identity,
-        Claimant(**line["claimant"]),
+        Claimant(**_fields_of(Claimant, line["claimant"])),
         line["claimed_at"],
     )
+
+
+def _fields_of(record: type[GenerationIdentity | Claimant], values: dict[str, Any]) -> dict[str, Any]:
+    # A later version may write more fields than this one knows.
+    return {field.name: values[field.name] for field in fields(record) if field.name in values}
 
 
 def _sync_folder(folder: Path) -> None:

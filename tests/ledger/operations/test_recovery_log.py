@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import shutil
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -184,3 +185,32 @@ async def test_two_databases_share_a_recovery_folder(
     elsewhere = make_ledger(database, recovery_folder=folder)
     assert isinstance(await elsewhere.claim(subject(), claimant(), deadline=DEADLINE), Lease)
     assert (await kept(ledger)).generation_id == "gen-1"
+
+
+async def test_fields_of_a_later_version_are_ignored(ledger: Ledger, spill: Path) -> None:
+    mine = await claimed(ledger)
+    await _spilled(ledger, mine, "gen-1", spill.with_name("ledger.db"))
+    (file,) = spill.iterdir()
+    line = json.loads(file.read_text())
+    line["claimant"]["region"] = "eu"
+    file.write_text(json.dumps({**line, "tenant": "x", "previous": None}) + "\n")
+    # As for a ledger that lost the claim: it is restored from the file alone.
+    with sqlite3.connect(spill.with_name("ledger.db")) as connection:
+        connection.execute("DELETE FROM foxapi_submissions")
+        connection.execute("DELETE FROM foxapi_generations")
+    connection.close()
+    row = await kept(ledger, by="task-2")
+    assert (row.state, row.generation_id, row.token) == (State.SUBMITTED, "gen-1", mine.token)
+    assert row.claimant == claimant("task-1")
+    assert list(spill.iterdir()) == []
+
+
+async def test_a_line_without_fields_that_have_a_default_is_read(ledger: Ledger, spill: Path) -> None:
+    mine = await claimed(ledger)
+    await _spilled(ledger, mine, "gen-1", spill.with_name("ledger.db"))
+    (file,) = spill.iterdir()
+    line = json.loads(file.read_text())
+    del line["kind"], line["claimant"]["flow_name"]
+    file.write_text(json.dumps(line) + "\n")
+    assert (await kept(ledger)).generation_id == "gen-1"
+    assert list(spill.iterdir()) == []
