@@ -1,4 +1,4 @@
-"""What the ledger's tests share: a clock moved by hand, and short ways to say the usual."""
+"""Factories for tests of the ledger: identities, claimants and submissions, and a clock that tests move."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ERROR = {"code": "upstream", "message": "it broke", "type": "task_error"}
 
 
 class Clock:
-    """Unix seconds that pass only when told to."""
+    """Unix seconds that pass only in `step`."""
 
     def __init__(self, now: float = 1_800_000_000.25) -> None:
         self.now = now
@@ -31,7 +31,7 @@ class Clock:
         self.now += seconds
 
 
-def subject(key: str = "key", **changes: Any) -> GenerationIdentity:
+def identity(key: str = "key", **changes: Any) -> GenerationIdentity:
     return GenerationIdentity(**{"key": key, "account": ACCOUNT, "base_url": BASE_URL, "model": "gpt-5.5", **changes})
 
 
@@ -42,7 +42,7 @@ def claimant(name: str = "task-1", **changes: Any) -> Claimant:
 
 async def claim(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Lease | Submission:
     options.setdefault("deadline", DEADLINE)
-    return await ledger.claim(subject(key), claimant(by), **options)
+    return await ledger.claim(identity(key), claimant(by), **options)
 
 
 async def claimed(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Lease:
@@ -52,7 +52,7 @@ async def claimed(ledger: Ledger, key: str = "key", by: str = "task-1", **option
 
 
 async def kept(ledger: Ledger, key: str = "key", by: str = "task-1", **options: Any) -> Submission:
-    """Claim what is not to be had, and return the row that is given instead."""
+    """Claim a key that cannot be claimed, and return its current submission."""
     found = await claim(ledger, key, by, **options)
     assert isinstance(found, Submission), found
     return found

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests, with as many databases as they want."""
+"""A PostgreSQL server for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 
 
 class PostgresForTests:
-    """Starts with `with`, and leaves nothing behind."""
+    """Runs during a `with` block, and deletes its files at the end."""
 
     def __init__(self) -> None:
         # A short path of its own: a Unix socket's path is limited to about 100 characters.
@@ -38,7 +38,7 @@ class PostgresForTests:
         self._folder.cleanup()
 
     def new_database(self) -> str:
-        """Make an empty database and return its URL."""
+        """Create an empty database and return its URL."""
         name = f"ledger_{uuid.uuid4().hex[:12]}"
         self.run(f"CREATE DATABASE {name}")
         return self.url(name)

@@ -1,4 +1,4 @@
-"""What the ledger's tests do in processes of their own."""
+"""Subprocesses for tests of the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTEXT.set_forkserver_preload(["tests.support.subprocesses"])
 
 
 class Child:
-    """A process that runs `function(pipe, *arguments)`, killed in the end if it still runs."""
+    """A process that runs `function(pipe, *arguments)`. It is killed at the end of the `with` block."""
 
     def __init__(self, function: Callable[..., None], *arguments: Any) -> None:
         self.pipe, theirs = _CONTEXT.Pipe()
@@ -57,7 +57,7 @@ def run(function: Callable[..., None], *arguments: Any) -> Any:
 
 
 async def run_program(program: str, url: str) -> None:
-    """Run a program in a Python of its own, with nothing of pytest in it. It ends well, and says nothing."""
+    """Run a program in a new interpreter without pytest. It has to exit with 0 and print nothing."""
     # Python 3.12 warns of every fork of a process with threads; Prefect's users do it all the same.
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program, url]
     process = await asyncio.create_subprocess_exec(
@@ -73,9 +73,9 @@ async def run_program(program: str, url: str) -> None:
 
 
 def claim_at_once(pipe: Connection, url: str, keys: list[str], options: dict[str, Any], warm: bool) -> None:
-    """Wait for the word, then claim all keys at once. Sends how many it had, and the token of each that it saw.
+    """Wait for a message, then claim all keys at once. Sends the number of leases, and the token of each key.
 
-    If `warm`, it is connected when the word comes; otherwise the ledger is still untouched.
+    If `warm`, the ledger is connected before the message; otherwise it is still untouched.
     """
 
     async def main() -> tuple[int, list[str]]:
@@ -109,7 +109,7 @@ def claim_and_hang(pipe: Connection, url: str, generation_id: str | None) -> Non
 
 
 def hold_lock(pipe: Connection, path: Path) -> None:
-    """Hold SQLite's write lock until told to let it go."""
+    """Hold SQLite's write lock until a message arrives."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     pipe.send("locked")
@@ -120,7 +120,7 @@ def hold_lock(pipe: Connection, path: Path) -> None:
 
 
 def run_into_full_disk(pipe: Connection, url: str, recovery_folder: Path, limit: int) -> None:
-    """Submit while no file can grow beyond `limit` bytes, then look again without the limit."""
+    """Submit while no file can grow beyond `limit` bytes, then read the ledger without the limit."""
     # The signal would end the process before the system call can fail.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 

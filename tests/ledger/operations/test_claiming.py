@@ -20,9 +20,9 @@ from tests.support.factories import (
     claim,
     claimant,
     claimed,
+    identity,
     kept,
     row_of,
-    subject,
     submitted,
 )
 
@@ -218,18 +218,18 @@ async def test_a_failure_is_not_paid_anew_by_who_waited_for_it(ledger: Ledger, c
 
 async def test_without_a_task_run_a_failure_is_paid_anew(ledger: Ledger) -> None:
     nobody = claimant(task_run_id=None)
-    first = await ledger.claim(subject(), nobody, deadline=DEADLINE)
+    first = await ledger.claim(identity(), nobody, deadline=DEADLINE)
     assert isinstance(first, Lease)
     await ledger.accepted(first, "gen-1")
     await ledger.failed("gen-1", ERROR, **OWNER)
-    assert isinstance(await ledger.claim(subject(), nobody, deadline=DEADLINE), Lease)
+    assert isinstance(await ledger.claim(identity(), nobody, deadline=DEADLINE), Lease)
 
 
 @pytest.mark.parametrize("changes", [{"account": "account-2"}, {"base_url": "https://elsewhere"}])
 async def test_a_row_of_somebody_else_is_an_error(ledger: Ledger, changes: dict[str, str]) -> None:
     await claimed(ledger)
     with pytest.raises(LedgerError) as caught:
-        await ledger.claim(subject(**changes), claimant(), deadline=DEADLINE)
+        await ledger.claim(identity(**changes), claimant(), deadline=DEADLINE)
     assert caught.value.key == "key"
     assert isinstance(await claim(ledger), Submission)
 

@@ -21,10 +21,10 @@ from tests.support.factories import (
     claim,
     claimant,
     claimed,
+    identity,
     kept,
     row_of,
     sqlite_url,
-    subject,
 )
 
 
@@ -75,7 +75,7 @@ async def test_two_ledgers_that_claim_many_in_other_orders_agree(ledger: Ledger,
 
 async def test_ten_thousand_are_looked_up_at_once(ledger: Ledger) -> None:
     keys = [f"key-{n}" for n in range(2500)]
-    await asyncio.gather(*(ledger.publish(subject(key), claimant(), f"gen-{key}", RESULT) for key in keys))
+    await asyncio.gather(*(ledger.publish(identity(key), claimant(), f"gen-{key}", RESULT) for key in keys))
     found = await ledger.find([*keys, *(f"absent-{n}" for n in range(7500))])
     assert set(found) == set(keys)
     assert all(row.result == RESULT for row in found.values())
@@ -84,7 +84,7 @@ async def test_ten_thousand_are_looked_up_at_once(ledger: Ledger) -> None:
 async def test_one_that_cannot_be_written_does_not_harm_the_others(ledger: Ledger) -> None:
     def ask(n: int, flow_name: str) -> asyncio.Task[Lease | Submission]:
         who = claimant(f"task-{n}", flow_name=flow_name)
-        return asyncio.create_task(ledger.claim(subject(f"key-{n}"), who, deadline=DEADLINE))
+        return asyncio.create_task(ledger.claim(identity(f"key-{n}"), who, deadline=DEADLINE))
 
     tasks = [ask(n, "no text \ud800" if n == 3 else "flow") for n in range(8)]
     found = await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,9 +17,9 @@ from tests.support.factories import (
     claim,
     claimant,
     claimed,
+    identity,
     kept,
     row_of,
-    subject,
     submitted,
 )
 
@@ -151,7 +151,7 @@ async def test_the_result_of_a_superseded_submission_does_not_replace_another(le
 async def test_publish_lets_a_result_answer_another_key(ledger: Ledger, clock: Clock) -> None:
     await submitted(ledger, "refreshed", "gen-1")
     await ledger.completed("gen-1", RESULT, **OWNER, credits=3)
-    assert await ledger.publish(subject(), claimant(), "gen-1", RESULT, finished_at=clock.now - 10, tokens=(1, 2))
+    assert await ledger.publish(identity(), claimant(), "gen-1", RESULT, finished_at=clock.now - 10, tokens=(1, 2))
     row = await kept(ledger)
     assert (row.state, row.result, row.billed) == (State.COMPLETED, RESULT, False)
     assert (row.finished_at, row.prompt_tokens) == (clock.now - 10, 1)
@@ -164,40 +164,40 @@ async def test_publish_lets_a_result_answer_another_key(ledger: Ledger, clock: C
 async def test_publish_replaces_what_is_over(ledger: Ledger) -> None:
     await submitted(ledger)
     await ledger.completed("gen-1", {"n": 1}, **OWNER)
-    assert await ledger.publish(subject(), claimant(), "gen-2", {"n": 2})
+    assert await ledger.publish(identity(), claimant(), "gen-2", {"n": 2})
     assert (await kept(ledger)).result == {"n": 2}
     await submitted(ledger, "failed", "gen-3")
     await ledger.failed("gen-3", ERROR, **OWNER)
-    assert await ledger.publish(subject("failed"), claimant(), "gen-2", {"n": 2})
+    assert await ledger.publish(identity("failed"), claimant(), "gen-2", {"n": 2})
     assert (await kept(ledger, "failed")).result == {"n": 2}
 
 
 async def test_publish_does_not_put_an_older_result_in_place_of_a_newer(ledger: Ledger, clock: Clock) -> None:
-    assert await ledger.publish(subject(), claimant(), "gen-2", {"n": 2})
+    assert await ledger.publish(identity(), claimant(), "gen-2", {"n": 2})
     clock.step(10)
-    assert not await ledger.publish(subject(), claimant(), "gen-1", {"n": 1}, finished_at=clock.now - 20)
+    assert not await ledger.publish(identity(), claimant(), "gen-1", {"n": 1}, finished_at=clock.now - 20)
     assert (await kept(ledger)).result == {"n": 2}
     assert (await kept(ledger, max_age=15)).state is State.COMPLETED
 
 
 async def test_publish_never_disturbs_what_is_not_over(ledger: Ledger) -> None:
     first = await claimed(ledger)
-    assert not await ledger.publish(subject(), claimant(), "gen-9", RESULT)
+    assert not await ledger.publish(identity(), claimant(), "gen-9", RESULT)
     assert (await kept(ledger)).state is State.SUBMITTING
     await ledger.lost(first, "reset")
-    assert not await ledger.publish(subject(), claimant(), "gen-9", RESULT)
+    assert not await ledger.publish(identity(), claimant(), "gen-9", RESULT)
     assert (await kept(ledger)).state is State.AMBIGUOUS
     await ledger.accepted(first, "gen-1")
-    assert not await ledger.publish(subject(), claimant(), "gen-9", RESULT)
+    assert not await ledger.publish(identity(), claimant(), "gen-9", RESULT)
     assert (await kept(ledger)).generation_id == "gen-1"
     with pytest.raises(LedgerError) as caught:
-        await ledger.publish(subject(account="account-2"), claimant(), "gen-9", RESULT)
+        await ledger.publish(identity(account="account-2"), claimant(), "gen-9", RESULT)
     assert caught.value.key == "key"
     assert (await kept(ledger)).account == "account-1"
 
 
 async def test_publish_refused_claims_give_back_what_was_published(ledger: Ledger, clock: Clock) -> None:
-    await ledger.publish(subject(), claimant(), "gen-9", RESULT)
+    await ledger.publish(identity(), claimant(), "gen-9", RESULT)
     await ledger.refused(await claimed(ledger, max_age=0), "429")
     assert (await kept(ledger)).result == RESULT
 

@@ -24,10 +24,10 @@ from tests.support.factories import (
     claim,
     claimant,
     claimed,
+    identity,
     kept,
     row_of,
     sqlite_url,
-    subject,
 )
 from tests.support.postgres import PostgresForTests
 
@@ -183,7 +183,7 @@ async def test_two_databases_share_a_recovery_folder(
     database = await asyncio.to_thread(postgres.new_database)
     await _spilled(ledger, await claimed(ledger), "gen-1", tmp_path / "ledger" / "ledger.db")
     elsewhere = make_ledger(database, recovery_folder=folder)
-    assert isinstance(await elsewhere.claim(subject(), claimant(), deadline=DEADLINE), Lease)
+    assert isinstance(await elsewhere.claim(identity(), claimant(), deadline=DEADLINE), Lease)
     assert (await kept(ledger)).generation_id == "gen-1"
 
 

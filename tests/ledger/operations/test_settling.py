@@ -21,9 +21,9 @@ from tests.support.factories import (
     claim,
     claimant,
     claimed,
+    identity,
     kept,
     row_of,
-    subject,
     submitted,
 )
 
@@ -162,7 +162,7 @@ async def test_unsettled_lists_what_is_open(ledger: Ledger, clock: Clock) -> Non
     await submitted(ledger, "failed", "gen-3")
     await ledger.failed("gen-3", ERROR, **OWNER)
     await ledger.refused(await claimed(ledger, "refused"), "429")
-    await ledger.claim(subject("foreign", account="account-2"), claimant(), deadline=-1)
+    await ledger.claim(identity("foreign", account="account-2"), claimant(), deadline=-1)
     keys = {row.key for row in await ledger.unsettled()}
     assert keys == {"past", "submitted", "ambiguous", "foreign"}
     assert {row.key for row in await ledger.unsettled(ACCOUNT)} == {"past", "submitted", "ambiguous"}
@@ -180,7 +180,7 @@ async def test_usage_by_day_model_and_flow(ledger: Ledger, clock: Clock) -> None
     await ledger.refused(await claimed(ledger, "5"), "402")
     clock.step(DAY)
     other_flow = claimant(flow_name=None)
-    found = await ledger.claim(subject("6", model="kimi-k2.6"), other_flow, deadline=DEADLINE)
+    found = await ledger.claim(identity("6", model="kimi-k2.6"), other_flow, deadline=DEADLINE)
     await ledger.accepted(found, "gen-6", credits=7)  # type: ignore[arg-type]
     today, yesterday = await ledger.usage()
     assert (today.day, today.model, today.flow_name, today.submissions) == ("2027-01-16", "kimi-k2.6", None, 1)
@@ -239,7 +239,7 @@ async def test_what_a_refusal_would_give_back_stays(ledger: Ledger, clock: Clock
 
 async def test_pruning_goes_on_until_all_is_gone(ledger: Ledger, clock: Clock) -> None:
     keys = [f"key-{n}" for n in range(1203)]
-    await asyncio.gather(*(ledger.publish(subject(key), claimant(), f"gen-{key}", RESULT) for key in keys))
+    await asyncio.gather(*(ledger.publish(identity(key), claimant(), f"gen-{key}", RESULT) for key in keys))
     clock.step(1)
     assert await ledger.prune(0) == 1203
     assert await ledger.find(keys) == {}
@@ -250,7 +250,7 @@ async def test_pruning_keeps_no_paid_generation_from_being_recorded(
 ) -> None:
     keys = [f"key-{n}" for n in range(3003)]
     before = make_ledger(url, retention=None)
-    await asyncio.gather(*(before.publish(subject(key), claimant(), f"gen-{key}", RESULT) for key in keys))
+    await asyncio.gather(*(before.publish(identity(key), claimant(), f"gen-{key}", RESULT) for key in keys))
     clock.step(2 * DAY)
     ledger = make_ledger(url, retention=DAY)
     # By itself, since this one never did it yet.

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from prefect_foxapi.errors import InvalidRequest, LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State, Submission
-from tests.support.factories import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
+from tests.support.factories import DEADLINE, OWNER, RESULT, Clock, claim, claimant, identity, sqlite_url
 
 T = TypeVar("T")
 
@@ -271,7 +271,7 @@ class LedgerMachine(RuleBasedStateMachine):
         generation_id = _choose([id for id, ends in self.outcomes.items() if ends is State.COMPLETED], pick)
         key = self.key(short)
         before = self.rows.get(key)
-        done = self.run(self.ledgers[client].publish(subject(key), claimant(), generation_id, RESULT))
+        done = self.run(self.ledgers[client].publish(identity(key), claimant(), generation_id, RESULT))
         assert done == (before is None or before.state in (State.COMPLETED, State.FAILED))
         self.excuses[key] += done
 
