@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from prefect_foxapi.compatibility import moved_name
 from prefect_foxapi.ledger.records import Claimant, Decision, GenerationIdentity, Lease, State, Submission, Usage
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ __all__ = ["Claimant", "Decision", "GenerationIdentity", "Lease", "Ledger", "Sta
 def __getattr__(name: str) -> Any:
     # Imported when it is first used: SQLAlchemy takes a quarter of a second, and a flow may never come to pay.
     if name != "Ledger":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return moved_name("ledger", name)
     from prefect_foxapi.ledger.ledger import Ledger
 
     return Ledger

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
+from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
 
 _FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
@@ -164,3 +165,7 @@ def _find_class(path: str) -> Any:
 def errors_of(error: ValidationError) -> list[dict[str, Any]]:
     """What pydantic found, as plain data."""
     return [dict(item) for item in error.errors(include_url=False, include_context=False)]
+
+
+# Pickles of version 0.1.0 name these by this path.
+keep_stored_path(globals(), "prefect_foxapi.output")

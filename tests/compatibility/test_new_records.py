@@ -63,7 +63,7 @@ def test_pickles_import_the_same_names(records: dict[str, tuple[Path, Path]]) ->
         if _read(paths[0])["metadata"]["serializer"]["type"] == "pickle"
     }
     assert all(then for then, _ in imported.values())
-    assert {name: [then, now] for name, (then, now) in imported.items() if then != now} == {}
+    assert {name: [then - now, now - then] for name, (then, now) in imported.items() if then != now} == {}
 
 
 def _read(path: Path) -> dict[str, Any]:

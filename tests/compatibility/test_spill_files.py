@@ -13,7 +13,7 @@ import pytest
 from prefect import flow
 
 from prefect_foxapi import LedgerError, list_unsettled
-from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Subject
+from prefect_foxapi.ledger import Claimant, GenerationIdentity, Lease, Ledger
 from tests.compatibility.exchange import credentials
 
 COLLECTED = ("spilled line", "spilled name", "spilled line with more", "spilled line without its claim")
@@ -80,7 +80,7 @@ def test_lines_with_their_claims_are_collected_by_a_new_ledger(
     assert found == {
         files[name]["token"]: (
             *("submitted", files[name]["key"], files[name]["generation_id"], 4, "worker-1", "gpt-5.5"),
-            credentials().origin,
+            credentials().client_config.base_url,
         )
         for name in WITH_CLAIM
     }
@@ -106,9 +106,9 @@ async def test_a_new_file_is_like_one_of_then(home: Path, folder: Path, manifest
         path.unlink()
     database = home / "foxapi" / "ledger.db"
     ledger = Ledger(f"sqlite+aiosqlite:///{database}", spill_folder=home / "foxapi")
-    subject = Subject(**{field: then[field] for field in ("key", "account", "base_url", "model", "kind")})
-    claimed = await ledger.claim(Subject(**{**vars(subject), "key": "0" * 64}), Claimant.here(), deadline=60)
-    assert isinstance(claimed, Claimed)
+    subject = GenerationIdentity(**{field: then[field] for field in ("key", "account", "base_url", "model", "kind")})
+    claimed = await ledger.claim(GenerationIdentity(**{**vars(subject), "key": "0" * 64}), Claimant.here(), deadline=60)
+    assert isinstance(claimed, Lease)
     database.rename(database.with_name("away"))
     with pytest.raises(LedgerError):
         await ledger.accepted(claimed, "gen-1", credits=4)
