@@ -17,7 +17,7 @@ from prefect import flow
 from prefect_foxapi import LedgerError, generate, list_unsettled
 from prefect_foxapi.emulator import Emulator
 from tests.compatibility.calls import value_of
-from tests.compatibility.exchange import credentials
+from tests.compatibility.exchange import BASE_URL, credentials
 
 COLLECTED = ("spilled line", "spilled name", "spilled line with more", "spilled line without its claim")
 WITH_CLAIM = ("spilled line", "spilled line with more")
@@ -83,7 +83,7 @@ def test_lines_with_their_claims_are_collected_by_a_new_ledger(
     assert found == {
         files[name]["token"]: (
             *("submitted", files[name]["key"], files[name]["generation_id"], 4, "worker-1", "gpt-5.5"),
-            credentials().origin,
+            BASE_URL,
         )
         for name in WITH_CLAIM
     }
