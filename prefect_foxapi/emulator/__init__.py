@@ -10,12 +10,12 @@ or, in a test:
 It keeps a billing ledger, injects faults by rule, and its time can be stepped by hand.
 """
 
-from prefect_foxapi.emulator.billing import Submission
-from prefect_foxapi.emulator.catalogue import Model
-from prefect_foxapi.emulator.durations import Duration, Fixed, LogNormal
-from prefect_foxapi.emulator.faults import FaultRule
-from prefect_foxapi.emulator.scripts import Script
+from prefect_foxapi.emulator.answers.scripts import Script
+from prefect_foxapi.emulator.protocol.models import Model
 from prefect_foxapi.emulator.server import Emulator
+from prefect_foxapi.emulator.state.billing import Submission
+from prefect_foxapi.emulator.state.durations import Duration, Fixed, LogNormal
+from prefect_foxapi.emulator.state.faults import FaultRule
 
 __all__ = [
     "Duration",

@@ -10,10 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from prefect_foxapi.emulator.durations import parse_duration
-from prefect_foxapi.emulator.faults import FaultRule
+from prefect_foxapi.emulator.protocol.json_types import as_array
 from prefect_foxapi.emulator.server import Emulator
-from prefect_foxapi.emulator.shapes import as_array
+from prefect_foxapi.emulator.state.durations import parse_duration
+from prefect_foxapi.emulator.state.faults import FaultRule
 
 
 def _arguments() -> argparse.Namespace:

@@ -13,15 +13,15 @@ from typing import Any, Self, cast
 
 import uvicorn
 
-from prefect_foxapi.emulator.app import build_app
-from prefect_foxapi.emulator.billing import Submission
-from prefect_foxapi.emulator.catalogue import MODELS, Model
-from prefect_foxapi.emulator.clock import Clock
-from prefect_foxapi.emulator.connections import protocol_with_state
-from prefect_foxapi.emulator.durations import Duration, Fixed
-from prefect_foxapi.emulator.faults import FaultRule
-from prefect_foxapi.emulator.gateway import Gateway, Settings
-from prefect_foxapi.emulator.scripts import Script
+from prefect_foxapi.emulator.answers.scripts import Script
+from prefect_foxapi.emulator.http.app import build_app
+from prefect_foxapi.emulator.http.broken_responses import protocol_with_state
+from prefect_foxapi.emulator.protocol.models import MODELS, Model
+from prefect_foxapi.emulator.state.billing import Submission
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.durations import Duration, Fixed
+from prefect_foxapi.emulator.state.faults import FaultRule
+from prefect_foxapi.emulator.state.service import Gateway, Settings
 
 _BACKLOG = 2048
 _KEPT_ALIVE = 75

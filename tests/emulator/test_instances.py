@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
-from prefect_foxapi.emulator.instances import UnusableSchema, instance_for
+from prefect_foxapi.emulator.answers.schema_instances import UnusableSchema, instance_for
 
 FACTS = [
     "photo.jpg: image: image/jpeg, 12 bytes, sha256 0123456789ab",
@@ -139,7 +139,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
 
 def test_the_hash_seed_changes_nothing() -> None:
     program = (
-        "import json; from prefect_foxapi.emulator.instances import instance_for;"
+        "import json; from prefect_foxapi.emulator.answers.schema_instances import instance_for;"
         "s = {'type': 'array', 'items': {'enum': ['a', 'b', 'c', 'd']}, 'uniqueItems': True, 'minItems': 3};"
         "print(json.dumps([instance_for(s, seed=str(n), facts=[], note='') for n in range(20)]))"
     )

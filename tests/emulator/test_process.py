@@ -18,9 +18,9 @@ import aiohttp
 import httpx
 import pytest
 
-from prefect_foxapi.emulator.app import build_app
-from prefect_foxapi.emulator.clock import Clock
-from prefect_foxapi.emulator.gateway import Gateway
+from prefect_foxapi.emulator.http.app import build_app
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.service import Gateway
 from tests.emulator.conftest import Start
 
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from prefect_foxapi.emulator import Emulator, Fixed, LogNormal
-from prefect_foxapi.emulator.clock import Clock
-from prefect_foxapi.emulator.durations import parse_duration
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.durations import parse_duration
 from tests.emulator.conftest import Fetch
 
 

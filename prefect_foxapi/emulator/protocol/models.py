@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prefect_foxapi.emulator.shapes import as_object
+from prefect_foxapi.emulator.protocol.json_types import as_object
 
 CAPABILITIES = ("text", "vision", "video", "audio", "file")
 NEEDED_CAPABILITY = {"image_url": "vision", "video_url": "video", "audio_url": "audio", "file_url": "file"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from prefect_foxapi.emulator.shapes import as_array, as_object
+from prefect_foxapi.emulator.protocol.json_types import as_array, as_object
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

@@ -17,8 +17,8 @@ import referencing
 import referencing.exceptions
 import referencing.jsonschema
 
-from prefect_foxapi.emulator.leaves import Writer, number_for, string_for
-from prefect_foxapi.emulator.shapes import as_array, as_object
+from prefect_foxapi.emulator.answers.schema_scalars import Writer, number_for, string_for
+from prefect_foxapi.emulator.protocol.json_types import as_array, as_object
 
 _DEEP = 5
 _ATTEMPTS = 6

@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect_foxapi.emulator.answers import Chat, answer_to
-from prefect_foxapi.emulator.billing import Books, Submission
-from prefect_foxapi.emulator.catalogue import MEDIA_MODELS, Model
-from prefect_foxapi.emulator.chunks import chunks_of
-from prefect_foxapi.emulator.clock import Clock
-from prefect_foxapi.emulator.content import Content, digest_of, read_url
-from prefect_foxapi.emulator.durations import Duration
-from prefect_foxapi.emulator.faults import FaultPlan, FaultRule
-from prefect_foxapi.emulator.files import FileStore
-from prefect_foxapi.emulator.generations import Generation
-from prefect_foxapi.emulator.media import MEDIA_KEPT, MadeMedia
-from prefect_foxapi.emulator.problems import not_found
-from prefect_foxapi.emulator.scripts import Script, ScriptBook
-from prefect_foxapi.emulator.validation import check_chat, check_media
+from prefect_foxapi.emulator.answers.chunks import chunks_of
+from prefect_foxapi.emulator.answers.completions import Chat, answer_to
+from prefect_foxapi.emulator.answers.media import MEDIA_KEPT, MadeMedia
+from prefect_foxapi.emulator.answers.scripts import Script, ScriptBook
+from prefect_foxapi.emulator.protocol.content import Content, digest_of, read_url
+from prefect_foxapi.emulator.protocol.errors import not_found
+from prefect_foxapi.emulator.protocol.models import MEDIA_MODELS, Model
+from prefect_foxapi.emulator.protocol.validation import check_chat, check_media
+from prefect_foxapi.emulator.state.billing import Books, Submission
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.durations import Duration
+from prefect_foxapi.emulator.state.faults import FaultPlan, FaultRule
+from prefect_foxapi.emulator.state.files import FileStore
+from prefect_foxapi.emulator.state.generations import Generation
 
 _ALPHABET = string.ascii_lowercase + string.digits
 

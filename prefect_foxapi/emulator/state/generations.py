@@ -6,25 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_foxapi.emulator.answers.chunks import Chunk
+
 STREAM_KEPT = 15 * 60.0
 """Seconds for which the chunks are kept after the end (contract §4)."""
 
 _PENDING_SHARE = 0.1
 _PENDING_LONGEST = 1.0
 _LATE_PROGRESS = 50
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A chunk of the stream.
-
-    Attributes:
-        due: When it is sent (Unix seconds).
-        head: Its JSON without the closing brace, so that the time of sending can be added.
-    """
-
-    due: float
-    head: str
 
 
 @dataclass

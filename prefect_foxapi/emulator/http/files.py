@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from prefect_foxapi.emulator.content import UnreadableContent, content_of, decode_base64, parse_data_uri
-from prefect_foxapi.emulator.gate import Call, guarded, json_answer, problem_answer, read_json
-from prefect_foxapi.emulator.gateway import Gateway
-from prefect_foxapi.emulator.problems import invalid_param, malformed, not_found, too_large
+from prefect_foxapi.emulator.http.middleware import Call, guarded, json_answer, problem_answer, read_json
+from prefect_foxapi.emulator.protocol.content import UnreadableContent, content_of, decode_base64, parse_data_uri
+from prefect_foxapi.emulator.protocol.errors import invalid_param, malformed, not_found, too_large
+from prefect_foxapi.emulator.state.service import Gateway
 
 _FORM_OVERHEAD = 1 << 16
 _EXTENSIONS = {

@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.server import ServerState
 
-from prefect_foxapi.emulator.clock import Clock, ClockStopped
+from prefect_foxapi.emulator.state.clock import Clock, ClockStopped
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from prefect_foxapi.emulator.faults import FaultRule
-from prefect_foxapi.emulator.gate import json_answer, problem_answer
-from prefect_foxapi.emulator.gateway import Gateway
-from prefect_foxapi.emulator.problems import Problem, malformed
-from prefect_foxapi.emulator.scripts import Script
-from prefect_foxapi.emulator.shapes import as_array
+from prefect_foxapi.emulator.answers.scripts import Script
+from prefect_foxapi.emulator.http.middleware import json_answer, problem_answer
+from prefect_foxapi.emulator.protocol.errors import Problem, malformed
+from prefect_foxapi.emulator.protocol.json_types import as_array
+from prefect_foxapi.emulator.state.faults import FaultRule
+from prefect_foxapi.emulator.state.service import Gateway
 
 
 def _local(request: Request) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
-from prefect_foxapi.emulator.content import Content, UnreadableContent, media_type_of
-from prefect_foxapi.emulator.problems import storage_full, too_large
+from prefect_foxapi.emulator.protocol.content import Content, UnreadableContent, media_type_of
+from prefect_foxapi.emulator.protocol.errors import storage_full, too_large
 
 FILES_KEPT = 72 * 3600.0
 """Seconds that an upload lives (contract §7)."""

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_foxapi.emulator.catalogue import Model
-from prefect_foxapi.emulator.facts import fact_of, facts_in, texts_of
-from prefect_foxapi.emulator.instances import UnusableSchema, instance_for
-from prefect_foxapi.emulator.problems import invalid_param
-from prefect_foxapi.emulator.scripts import Script
-from prefect_foxapi.emulator.shapes import as_array, as_object
-from prefect_foxapi.emulator.validation import Attachment
+from prefect_foxapi.emulator.answers.attachment_notes import fact_of, facts_in, texts_of
+from prefect_foxapi.emulator.answers.schema_instances import UnusableSchema, instance_for
+from prefect_foxapi.emulator.answers.scripts import Script
+from prefect_foxapi.emulator.protocol.errors import invalid_param
+from prefect_foxapi.emulator.protocol.json_types import as_array, as_object
+from prefect_foxapi.emulator.protocol.models import Model
+from prefect_foxapi.emulator.protocol.validation import Attachment
 
 _TOKEN = re.compile(r"\s?\w{1,12}|\s?[^\w\s]|\s")
 _EXCERPT = 200

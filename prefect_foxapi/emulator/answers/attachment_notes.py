@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from prefect_foxapi.emulator.shapes import as_array
-from prefect_foxapi.emulator.validation import Attachment
+from prefect_foxapi.emulator.protocol.json_types import as_array
+from prefect_foxapi.emulator.protocol.validation import Attachment
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])")
 _MEDIA_TYPE = re.compile(r"\b(?:application|audio|font|image|model|text|video)/[\w.+-]+")

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from prefect_foxapi.emulator.shapes import as_object
+from prefect_foxapi.emulator.protocol.json_types import as_object
 
 Endpoint = Literal["submit", "task", "stream", "models", "upload", "credits", "*"]
 """`submit` is every paid POST, `task` the poll; `*` is every endpoint where the kind makes sense."""

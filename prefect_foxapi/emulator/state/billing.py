@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from prefect_foxapi.emulator.problems import no_credits
+from prefect_foxapi.emulator.protocol.errors import no_credits
 
 
 @dataclass(frozen=True)

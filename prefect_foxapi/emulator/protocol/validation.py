@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_foxapi.emulator.catalogue import NEEDED_CAPABILITY, MediaModel, Model
-from prefect_foxapi.emulator.content import Content, ReadUrl, UnreadableContent
-from prefect_foxapi.emulator.problems import invalid_param, malformed, unprocessable
-from prefect_foxapi.emulator.shapes import as_array, as_object
+from prefect_foxapi.emulator.protocol.content import Content, ReadUrl, UnreadableContent
+from prefect_foxapi.emulator.protocol.errors import invalid_param, malformed, unprocessable
+from prefect_foxapi.emulator.protocol.json_types import as_array, as_object
+from prefect_foxapi.emulator.protocol.models import NEEDED_CAPABILITY, MediaModel, Model
 
 ROLES = ("system", "user", "assistant", "tool")
 _GPT_MINIMUM = 16

@@ -14,11 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from prefect_foxapi.emulator.connections import HangingAnswer, LateAnswer, ResetAnswer, TruncatedAnswer
-from prefect_foxapi.emulator.faults import FaultRule
-from prefect_foxapi.emulator.gateway import Gateway
-from prefect_foxapi.emulator.problems import Problem, malformed, not_found, too_large, unauthenticated
-from prefect_foxapi.emulator.shapes import as_object, json_text
+from prefect_foxapi.emulator.http.broken_responses import HangingAnswer, LateAnswer, ResetAnswer, TruncatedAnswer
+from prefect_foxapi.emulator.protocol.errors import Problem, malformed, not_found, too_large, unauthenticated
+from prefect_foxapi.emulator.protocol.json_types import as_object, json_text
+from prefect_foxapi.emulator.state.faults import FaultRule
+from prefect_foxapi.emulator.state.service import Gateway
 
 # A name of one's own before the library's is not a bare default.
 _LIBRARY_AGENT = re.compile(

@@ -10,13 +10,13 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from prefect_foxapi.emulator.clock import ClockStopped
-from prefect_foxapi.emulator.connections import reset, transport_of
-from prefect_foxapi.emulator.gate import Call, Handler, guarded, json_answer, read_json
-from prefect_foxapi.emulator.gateway import Gateway
-from prefect_foxapi.emulator.generations import Generation
-from prefect_foxapi.emulator.problems import invalid_param, not_found
-from prefect_foxapi.emulator.shapes import json_text
+from prefect_foxapi.emulator.http.broken_responses import reset, transport_of
+from prefect_foxapi.emulator.http.middleware import Call, Handler, guarded, json_answer, read_json
+from prefect_foxapi.emulator.protocol.errors import invalid_param, not_found
+from prefect_foxapi.emulator.protocol.json_types import json_text
+from prefect_foxapi.emulator.state.clock import ClockStopped
+from prefect_foxapi.emulator.state.generations import Generation
+from prefect_foxapi.emulator.state.service import Gateway
 
 _SILENT = 86_400
 _BREAKING = ("sse_drop", "sse_error", "sse_silence")

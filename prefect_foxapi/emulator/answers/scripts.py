@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from prefect_foxapi.emulator.shapes import as_object
+from prefect_foxapi.emulator.protocol.json_types import as_object
 
 _NO_ANSWER = "a script needs an answer, results, reasoning, fail, cancel, duration or late_results"
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from prefect_foxapi.emulator.answers import Answer, Chat, completion_id
-from prefect_foxapi.emulator.generations import Chunk
-from prefect_foxapi.emulator.shapes import as_object, json_text
+from prefect_foxapi.emulator.answers.completions import Answer, Chat, completion_id
+from prefect_foxapi.emulator.protocol.json_types import as_object, json_text
 
 _ARGUMENT_PIECES = 4
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of the stream.
+
+    Attributes:
+        due: When it is sent (Unix seconds).
+        head: Its JSON without the closing brace, so that the time of sending can be added.
+    """
+
+    due: float
+    head: str
 
 
 def chunks_of(answer: Answer, chat: Chat, *, created: float, starts: float, ends: float, most: int) -> list[Chunk]:

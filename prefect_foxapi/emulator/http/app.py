@@ -7,12 +7,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prefect_foxapi.emulator.gate import problem_answer
-from prefect_foxapi.emulator.gateway import Gateway
-from prefect_foxapi.emulator.problems import Problem
-from prefect_foxapi.emulator.routes_api import api_routes
-from prefect_foxapi.emulator.routes_control import control_routes
-from prefect_foxapi.emulator.routes_files import file_routes
+from prefect_foxapi.emulator.http.admin import control_routes
+from prefect_foxapi.emulator.http.files import file_routes
+from prefect_foxapi.emulator.http.generations import api_routes
+from prefect_foxapi.emulator.http.middleware import problem_answer
+from prefect_foxapi.emulator.protocol.errors import Problem
+from prefect_foxapi.emulator.state.service import Gateway
 
 
 def build_app(gateway: Gateway) -> Starlette:

@@ -13,7 +13,7 @@ from typing import Any
 
 import rstr
 
-from prefect_foxapi.emulator.facts import digest_in, kind_in, media_type_in
+from prefect_foxapi.emulator.answers.attachment_notes import digest_in, kind_in, media_type_in
 
 _SHORT = 60
 _TITLES = ("title", "name", "label", "headline", "heading", "id", "source", "filename", "file", "item")
