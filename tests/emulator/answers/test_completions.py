@@ -15,7 +15,7 @@ import pytest
 from prefect_foxapi.emulator import Emulator
 from tests.emulator.conftest import Connect, Start
 
-SAMPLES = Path(__file__).parents[2] / "flows" / "samples"
+SAMPLES = Path(__file__).parents[3] / "flows" / "samples"
 PDF = b"%PDF-1.7 a report"
 WAV = b"RIFF\x24\0\0\0WAVEfmt a sound"
 TOOLS = [
