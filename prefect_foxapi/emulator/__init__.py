@@ -1,4 +1,4 @@
-"""A local FoxAPI, for demos and tests without a network, a key or costs.
+"""A local FoxAPI, for demos and tests without network access, an API key or costs.
 
     python -m prefect_foxapi.emulator --port 8017
 
@@ -7,7 +7,7 @@ or, in a test:
     with Emulator() as emulator:
         ...  # emulator.url, emulator.api_key
 
-It keeps a billing ledger, injects faults by rule, and its time can be stepped by hand.
+It keeps a billing ledger, injects faults by rule, and its time can be stepped.
 """
 
 from prefect_foxapi.emulator.answers.scripts import Script
@@ -15,7 +15,7 @@ from prefect_foxapi.emulator.protocol.models import Model
 from prefect_foxapi.emulator.server import Emulator
 from prefect_foxapi.emulator.state.billing import Submission
 from prefect_foxapi.emulator.state.durations import Duration, Fixed, LogNormal
-from prefect_foxapi.emulator.state.faults import FaultRule
+from prefect_foxapi.emulator.state.fault_rules import FaultRule
 
 __all__ = [
     "Duration",

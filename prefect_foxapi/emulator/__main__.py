@@ -13,7 +13,7 @@ from typing import Any
 from prefect_foxapi.emulator.protocol.json_types import as_array
 from prefect_foxapi.emulator.server import Emulator
 from prefect_foxapi.emulator.state.durations import parse_duration
-from prefect_foxapi.emulator.state.faults import FaultRule
+from prefect_foxapi.emulator.state.fault_rules import FaultRule
 
 
 def _arguments() -> argparse.Namespace:

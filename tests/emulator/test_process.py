@@ -1,4 +1,4 @@
-"""The emulator as a process of its own, steered over HTTP."""
+"""The emulator as a separate process, controlled over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from prefect_foxapi.emulator.http.app import build_app
 from prefect_foxapi.emulator.state.clock import Clock
-from prefect_foxapi.emulator.state.service import Gateway
+from prefect_foxapi.emulator.state.service import EmulatedService
 from tests.emulator.conftest import Start
 
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}
@@ -33,7 +33,7 @@ def command(*options: str) -> list[str]:
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """A process that listens, and a client of it; it must end well and have complained of nothing."""
+    """Yields a process that listens, and a client of it. The process must exit with 0 and print nothing else."""
     process = subprocess.Popen(
         command("--port", "0", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -45,8 +45,8 @@ def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client
             yield process, api
     finally:
         process.send_signal(signal.SIGTERM)
-        output, complaints = process.communicate(timeout=20)
-    assert (process.returncode, output, complaints) == (0, "", "")
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, "", "")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def api(shared: httpx.Client) -> httpx.Client:
     return shared
 
 
-def test_the_port_is_as_told() -> None:
+def test_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = subprocess.run(command("--port", str(port)), capture_output=True, text=True, timeout=30, check=False)
@@ -75,7 +75,7 @@ def test_the_port_is_as_told() -> None:
     assert process.returncode == 0
 
 
-def test_a_generation_and_the_ledger(api: httpx.Client) -> None:
+def test_generation_and_ledger(api: httpx.Client) -> None:
     accepted = api.post("/v1/llm/generations", json=BODY).json()
     now = api.post("/emulator/clock/advance", json={"seconds": 10}).json()["now"]
     assert api.get(f"/v1/tasks/{accepted['id']}").json()["status"] == "completed"
@@ -114,7 +114,7 @@ def test_faults_scripts_and_counts(api: httpx.Client) -> None:
     assert api.get("/emulator/counts").json() == {"POST submit": 2, "GET task": 3}
 
 
-def test_reset_forgets(api: httpx.Client) -> None:
+def test_reset_deletes_everything(api: httpx.Client) -> None:
     accepted = api.post("/v1/llm/generations", json=BODY).json()
     url = api.post("/v1/files/upload/base64", json={"file_data": "aGVsbG8="}).json()["url"]
     api.post("/emulator/faults", json={"kind": "status"})
@@ -139,18 +139,18 @@ def test_reset_forgets(api: httpx.Client) -> None:
         ("clock/advance", "[]"),
     ],
 )
-def test_control_calls_that_make_no_sense(path: str, body: str, api: httpx.Client) -> None:
+def test_invalid_admin_requests(path: str, body: str, api: httpx.Client) -> None:
     response = api.post(f"/emulator/{path}", content=body)
     assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_a_browsers_page_cannot_steer_it(api: httpx.Client) -> None:
+def test_web_pages_cannot_use_the_admin_routes(api: httpx.Client) -> None:
     assert api.post("/emulator/reset", headers={"origin": "https://example.com"}).status_code == 403
 
 
 @pytest.mark.parametrize(("client", "status"), [("203.0.113.9", 403), ("127.0.0.1", 200), ("::1", 200)])
-async def test_other_machines_cannot_steer_it(client: str, status: int, start: Start) -> None:
-    app = build_app(Gateway(start().settings, Clock()))
+async def test_other_machines_cannot_use_the_admin_routes(client: str, status: int, start: Start) -> None:
+    app = build_app(EmulatedService(start().settings, Clock()))
     transport = httpx.ASGITransport(app, client=(client, 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://emulator", headers=HEADERS) as api:
         assert (await api.post("/emulator/reset")).status_code == status
@@ -182,7 +182,7 @@ def test_options_and_files(tmp_path: Path) -> None:
         (["--port", "many"], "usage: "),
     ],
 )
-def test_options_that_make_no_sense(options: list[str], complaint: str) -> None:
+def test_invalid_options(options: list[str], complaint: str) -> None:
     refused = subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
     assert refused.returncode == 2
     assert refused.stderr.startswith(complaint)
@@ -192,14 +192,14 @@ async def test_500_streams_at_once() -> None:
     count = 500
     with running("--duration", "1.5", "--max-chunks", "8") as (_, api):
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(str(api.base_url), headers=HEADERS, connector=connector) as many:
+        async with aiohttp.ClientSession(str(api.base_url), headers=HEADERS, connector=connector) as session:
 
             async def read(number: int) -> tuple[int, int]:
                 messages = [{"role": "user", "content": f"number {number}"}]
                 body = {**BODY, "messages": messages, "stream": True}
-                async with many.post("/v1/llm/generations", json=body) as response:
+                async with session.post("/v1/llm/generations", json=body) as response:
                     accepted: dict[str, Any] = await response.json()
-                async with many.get(accepted["stream"]["url"]) as response:
+                async with session.get(accepted["stream"]["url"]) as response:
                     text = await response.text()
                 return text.count("signal: chunk"), text.count("signal: done")
 

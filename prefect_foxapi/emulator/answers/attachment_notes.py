@@ -1,7 +1,7 @@
-"""Facts: what the emulator states about content, one line each.
+"""Attachment notes: lines that state the kind, media type, size and digest of an attachment.
 
-An answer states the facts of the request's own attachments, and repeats those that its text brings along from
-earlier answers, so that what arrived in the first step of a chain can be seen in the last.
+An answer contains the notes of the request's attachments, and repeats the notes found in its texts. So the last answer
+of a chain still names the attachments of the first request.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from prefect_foxapi.emulator.protocol.validation import Attachment
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])")
 _MEDIA_TYPE = re.compile(r"\b(?:application|audio|font|image|model|text|video)/[\w.+-]+")
 _KIND = re.compile(r"\b(image|video|audio|file)\b")
-_MOST = 200
-_LONGEST = 300
+_MAX_NOTES = 200
+_MAX_LENGTH = 300
 
 
-def fact_of(attachment: Attachment) -> str:
-    """State the kind, media type, size and first 12 hex digits of the SHA-256 of what arrived."""
+def attachment_note(attachment: Attachment) -> str:
+    """Return the note of an attachment, with the first 12 hex digits of its SHA-256."""
     content = attachment.content
     if content is None:
         return f"{attachment.kind}: {attachment.url} (remote URL, not fetched)"
     return f"{attachment.kind}: {content.media_type}, {content.size} bytes, sha256 {content.sha256[:12]}"
 
 
-def texts_of(message: Mapping[str, Any]) -> list[str]:
-    """The texts of a message."""
+def message_texts(message: Mapping[str, Any]) -> list[str]:
+    """Return the texts of a message: its content, or its parts of the type `text`."""
     content = message.get("content")
     if isinstance(content, str):
         return [content]
     return [part["text"] for part in as_array(content) or () if part["type"] == "text"]
 
 
-def facts_in(texts: Iterable[str]) -> list[str]:
-    """The lines of texts that carry the digest of something."""
+def notes_in(texts: Iterable[str]) -> list[str]:
+    """Return the lines of texts that contain a digest."""
     found: dict[str, None] = {}
     for text in texts:
         if _DIGEST.search(text):
             for line in text.splitlines():
-                if len(found) < _MOST and _DIGEST.search(line):
-                    found[line.strip(" \t-*")[:_LONGEST]] = None
+                if len(found) < _MAX_NOTES and _DIGEST.search(line):
+                    found[line.strip(" \t-*")[:_MAX_LENGTH]] = None
     return list(found)
 
 
-def digest_in(facts: Sequence[str]) -> str | None:
-    """The first digest that facts state."""
-    return next((match.group() for fact in facts if (match := _DIGEST.search(fact))), None)
+def digest_in(notes: Sequence[str]) -> str | None:
+    """Return the first digest in notes."""
+    return next((match.group() for note in notes if (match := _DIGEST.search(note))), None)
 
 
-def media_type_in(facts: Sequence[str]) -> str | None:
-    """The first media type that facts state."""
-    return next((match.group() for fact in facts if (match := _MEDIA_TYPE.search(fact))), None)
+def media_type_in(notes: Sequence[str]) -> str | None:
+    """Return the first media type in notes."""
+    return next((match.group() for note in notes if (match := _MEDIA_TYPE.search(note))), None)
 
 
-def kind_in(facts: Sequence[str]) -> str | None:
-    """The first kind of attachment that facts state."""
-    return next((match.group() for fact in facts if (match := _KIND.search(fact))), None)
+def kind_in(notes: Sequence[str]) -> str | None:
+    """Return the first kind of attachment in notes."""
+    return next((match.group() for note in notes if (match := _KIND.search(note))), None)

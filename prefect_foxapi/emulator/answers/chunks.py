@@ -1,4 +1,4 @@
-"""An answer as the chunks of a stream, spread over the time that the generation takes."""
+"""The chunks of a streamed answer, spread over the duration of the generation."""
 
 from __future__ import annotations
 
@@ -6,45 +6,47 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_foxapi.emulator.answers.completions import Answer, Chat, completion_id
+from prefect_foxapi.emulator.answers.completions import Answer, ChatRequest, completion_id
 from prefect_foxapi.emulator.protocol.json_types import as_object, json_text
 
-_ARGUMENT_PIECES = 4
+_ARGUMENT_CHUNKS = 4
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk of the stream.
+    """A chunk of a stream.
 
     Attributes:
-        due: When it is sent (Unix seconds).
-        head: Its JSON without the closing brace, so that the time of sending can be added.
+        due: The time at which it is sent (Unix seconds).
+        open_json: Its JSON without the closing brace, so that the time of sending can be appended.
     """
 
     due: float
-    head: str
+    open_json: str
 
 
-def chunks_of(answer: Answer, chat: Chat, *, created: float, starts: float, ends: float, most: int) -> list[Chunk]:
-    """Cut an answer into chunks.
+def split_into_chunks(
+    answer: Answer, request: ChatRequest, *, created: float, starts: float, ends: float, max_chunks: int
+) -> list[Chunk]:
+    """Return the chunks of an answer.
 
     Args:
         answer: The answer.
-        chat: What it answers.
-        created: When the generation was accepted.
-        starts: When the first chunk is due at the earliest.
-        ends: When the last one is due.
-        most: About how many there may be.
+        request: The request that it answers.
+        created: The time at which the generation was accepted (Unix seconds).
+        starts: The time after which the first chunk is due (Unix seconds).
+        ends: The time at which the last chunk is due (Unix seconds).
+        max_chunks: The approximate maximum number of chunks.
     """
     head = {
-        "id": completion_id(chat),
+        "id": completion_id(request),
         "object": "chat.completion.chunk",
         "created": int(created),
-        "model": chat.model.id,
+        "model": request.model.id,
     }
-    options = as_object(chat.body.get("stream_options")) or {}
+    options = as_object(request.body.get("stream_options")) or {}
     bodies: list[dict[str, Any]] = [
-        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in _deltas(answer, most)
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in _deltas(answer, max_chunks)
     ]
     bodies.append({"choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]})
     if options.get("include_usage"):
@@ -59,23 +61,23 @@ def chunks_of(answer: Answer, chat: Chat, *, created: float, starts: float, ends
     ]
 
 
-def _deltas(answer: Answer, most: int) -> Iterator[dict[str, Any]]:
+def _deltas(answer: Answer, max_chunks: int) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": ""}
-    reasoning, content = answer.reasoning, answer.pieces or []
-    share = max(1, -(-(len(reasoning) + len(content)) // most))
-    for piece in _grouped(reasoning, share):
-        yield {"reasoning_content": piece}
-    for piece in _grouped(content, share):
-        yield {"content": piece}
+    reasoning, content = answer.reasoning_tokens, answer.content_tokens or []
+    size = max(1, -(-(len(reasoning) + len(content)) // max_chunks))
+    for text in _groups(reasoning, size):
+        yield {"reasoning_content": text}
+    for text in _groups(content, size):
+        yield {"content": text}
     for index, call in enumerate(answer.tool_calls):
         function: dict[str, Any] = call["function"]
         opening = {"index": index, "id": call["id"], "type": "function"}
         yield {"tool_calls": [{**opening, "function": {"name": function["name"], "arguments": ""}}]}
         arguments: str = function["arguments"]
-        for piece in _grouped(list(arguments), max(1, -(-len(arguments) // _ARGUMENT_PIECES))):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+        for text in _groups(list(arguments), max(1, -(-len(arguments) // _ARGUMENT_CHUNKS))):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
 
 
-def _grouped(pieces: list[str], size: int) -> Iterator[str]:
-    for start in range(0, len(pieces), size):
-        yield "".join(pieces[start : start + size])
+def _groups(tokens: list[str], size: int) -> Iterator[str]:
+    for start in range(0, len(tokens), size):
+        yield "".join(tokens[start : start + size])

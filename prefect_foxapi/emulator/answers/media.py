@@ -1,4 +1,4 @@
-"""What the other generations make: small files, always the same for the same request (contract §9)."""
+"""Small images, videos and sounds: the results of media generations, the same for the same request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import wave
 import zlib
 from dataclasses import dataclass
 
-MEDIA_KEPT = 24 * 3600.0
-"""Seconds that the URLs of results live (contract §3)."""
+MEDIA_LIFETIME = 24 * 3600.0
+"""Seconds for which the URL of a media result is valid."""
 
 _SUFFIX = {"image": "png", "video": "mp4", "audio": "wav"}
 _SIDE = 16
@@ -17,31 +17,31 @@ _RATE = 8000
 
 
 @dataclass(frozen=True)
-class MadeMedia:
-    """A result.
+class GeneratedMedia:
+    """A result of a media generation.
 
     Attributes:
         kind: `image`, `video` or `audio`.
-        digest: The request's digest, which decides the bytes.
-        until: When its URL is gone (Unix seconds).
+        digest: The digest of the request and the number of the result, which determines the bytes.
+        expires: The time at which its URL stops working (Unix seconds).
     """
 
     kind: str
     digest: str
-    until: float
+    expires: float
 
     @property
     def suffix(self) -> str:
-        """The suffix of its file name."""
+        """The suffix of the file name."""
         return _SUFFIX[self.kind]
 
     @property
     def media_type(self) -> str:
-        """Its media type."""
+        """The media type."""
         return f"{self.kind}/{self.suffix}"
 
     def data(self) -> bytes:
-        """Its bytes."""
+        """Return the bytes of the file."""
         seed = bytes.fromhex(self.digest)
         if self.kind == "image":
             return _png(seed)
@@ -54,10 +54,12 @@ def _png(seed: bytes) -> bytes:
         for y in range(_SIDE)
     )
     header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 2, 0, 0, 0)
-    pieces = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in pieces
-    )
+    sections = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_section(name, data) for name, data in sections)
+
+
+def _png_section(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def _wav(seed: bytes) -> bytes:

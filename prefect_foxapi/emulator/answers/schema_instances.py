@@ -1,7 +1,7 @@
-"""A valid instance for a JSON schema, its strings filled with facts.
+"""Valid instances for JSON schemas, with attachment notes in their strings.
 
-`jsonschema` says whether it is valid, `rstr` makes strings for patterns. Generators of whole
-instances evaluate Python found in the schema, draw from the process's global random, or need a test framework.
+`jsonschema` validates the instances, `rstr` generates strings for patterns. The libraries that generate whole instances
+evaluate Python code from the schema, use the global random generator of the process, or need a test framework.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import referencing
 import referencing.exceptions
 import referencing.jsonschema
 
-from prefect_foxapi.emulator.answers.schema_scalars import Writer, number_for, string_for
+from prefect_foxapi.emulator.answers.schema_scalars import StringGenerator, generate_number, generate_string
 from prefect_foxapi.emulator.protocol.json_types import as_array, as_object
 
-_DEEP = 5
+_MAX_DEPTH = 5
+_MAX_REFERENCES = 50
 _ATTEMPTS = 6
 _TYPE_BY_KEYWORD = {
     "properties": "object",
@@ -41,37 +42,37 @@ Schema = Mapping[str, Any]
 
 
 class UnusableSchema(ValueError):
-    """The schema is not a JSON schema, or nothing fits it."""
+    """The schema is invalid, or no valid instance was found."""
 
 
-def instance_for(schema: Any, *, seed: str, facts: Sequence[str], note: str) -> Any:
-    """Make an instance.
+def generate_instance(schema: Any, *, seed: str, notes: Sequence[str], fallback: str) -> Any:
+    """Return a valid instance of a schema.
 
     Args:
         schema: The JSON schema (2020-12).
         seed: The same seed gives the same instance.
-        facts: Lines to put into its free strings, one for each item of a list.
-        note: What free strings say where there are no facts.
+        notes: Attachment notes to put into the strings; an array gets an item for each.
+        fallback: The text of strings for which there are no notes.
 
     Raises:
-        UnusableSchema: The schema is invalid, refers to elsewhere, or no valid instance was found.
+        UnusableSchema: The schema is invalid or refers to another document, or no valid instance was found.
     """
     root = as_object(schema)
     if root is None:
         raise UnusableSchema("the schema must be an object")
     validator = _validator(json.dumps(root))
     for attempt in range(_ATTEMPTS):
-        # Later attempts leave out what is optional: less that can be wrong.
-        builder = _Builder(root, Random(f"{seed}/{attempt}"), optional=attempt < _ATTEMPTS // 2)  # noqa: S311
+        # Later attempts leave out optional properties, each of which can make the instance invalid.
+        builder = _InstanceBuilder(root, Random(f"{seed}/{attempt}"), optional=attempt < _ATTEMPTS // 2)  # noqa: S311
         try:
-            value = builder.build(root, "", Writer(facts, note), 0)
+            value = builder.build(root, "", StringGenerator(notes, fallback), 0)
             if validator.is_valid(value):
                 return value
         except referencing.exceptions.Unresolvable as error:
-            raise UnusableSchema(f"the schema refers to what it does not have: {error}") from error
+            raise UnusableSchema(f"the schema has an unresolvable reference: {error}") from error
         except RecursionError:
             continue
-    raise UnusableSchema("no instance was found for the schema")
+    raise UnusableSchema("no valid instance was found for the schema")
 
 
 @lru_cache(maxsize=64)
@@ -81,132 +82,136 @@ def _validator(schema: str) -> Any:
         jsonschema.Draft202012Validator.check_schema(root)
     except jsonschema.SchemaError as error:
         raise UnusableSchema(f"not a JSON schema: {error.message}") from error
-    # With a registry of its own, jsonschema never fetches a schema from the network.
+    # An explicit registry keeps jsonschema from fetching referenced schemas over the network.
     return jsonschema.Draft202012Validator(root, registry=_registry())
 
 
-class _Builder:
+class _InstanceBuilder:
     def __init__(self, root: Schema, random: Random, *, optional: bool) -> None:
         self._root = root
         self._random = random
         self._optional = optional
 
-    def build(self, schema: Any, name: str, writer: Writer, depth: int) -> Any:
+    def build(self, schema: Any, name: str, strings: StringGenerator, depth: int) -> Any:
         given = as_object(schema)
         if given is None:
-            return writer.text(name)
-        plain = self._plain(given, depth)
-        if "const" in plain:
-            return plain["const"]
-        if "enum" in plain:
-            return self._random.choice(plain["enum"])
-        kind = self._type(plain)
+            return strings.text(name)
+        resolved = self._resolve(given, depth)
+        if "const" in resolved:
+            return resolved["const"]
+        if "enum" in resolved:
+            return self._random.choice(resolved["enum"])
+        kind = _type_of(resolved)
         if kind == "object":
-            return self._object(plain, writer, depth)
+            return self._object(resolved, strings, depth)
         if kind == "array":
-            return self._array(plain, name, writer, depth)
+            return self._array(resolved, name, strings, depth)
         if kind == "string":
-            return string_for(plain, name, writer, self._random)
+            return generate_string(resolved, name, strings, self._random)
         if kind in ("integer", "number"):
-            return number_for(plain, self._random, whole=kind == "integer")
+            return generate_number(resolved, self._random, whole=kind == "integer")
         if kind == "boolean":
             return self._random.random() < 0.5
-        return None if kind == "null" else writer.text(name)
+        return None if kind == "null" else strings.text(name)
 
-    def _plain(self, schema: Schema, depth: int) -> Schema:
-        """The schema without references and alternatives."""
-        for _ in range(50):
+    def _resolve(self, schema: Schema, depth: int) -> Schema:
+        """Return the schema without references and alternatives."""
+        for _ in range(_MAX_REFERENCES):
             rest = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "anyOf", "oneOf")}
             if "$ref" in schema:
-                schema = _merged(self._resolve(schema["$ref"]), rest)
+                schema = _merge(self._lookup(schema["$ref"]), rest)
             elif schema.get("allOf"):
-                pieces = [self._plain(piece, depth) for piece in schema["allOf"]]
-                schema = _merged(*pieces, {**schema, "allOf": None})
+                parts = [self._resolve(part, depth) for part in schema["allOf"]]
+                schema = _merge(*parts, {**schema, "allOf": None})
             elif options := schema.get("anyOf") or schema.get("oneOf"):
-                schema = _merged(rest, self._choose(options, depth))
+                schema = _merge(rest, _choose(options, depth))
             else:
                 return schema
-        raise UnusableSchema("the schema refers to itself without an end")
+        raise UnusableSchema("the schema refers to itself endlessly")
 
-    def _choose(self, options: list[Any], depth: int) -> Schema:
-        schemas: list[Schema] = [given for option in options if (given := as_object(option)) is not None] or [{}]
-        nulls = [option for option in schemas if option.get("type") == "null"]
-        others = [option for option in schemas if option.get("type") != "null"]
-        if nulls and (depth >= _DEEP or not others):
-            return nulls[0]
-        if depth >= _DEEP:
-            return next((option for option in others if "$ref" not in option), others[-1])
-        return others[0]
+    def _lookup(self, reference: str) -> Schema:
+        return _registry(self._root).resolver("").lookup(reference).contents
 
-    def _type(self, schema: Schema) -> str | None:
-        kinds = as_array(schema.get("type"))
-        if kinds is not None:
-            return next((kind for kind in kinds if kind != "null"), "null")
-        return schema.get("type") or next((_TYPE_BY_KEYWORD[key] for key in schema if key in _TYPE_BY_KEYWORD), None)
-
-    def _object(self, schema: Schema, writer: Writer, depth: int) -> dict[str, Any]:
+    def _object(self, schema: Schema, strings: StringGenerator, depth: int) -> dict[str, Any]:
         properties: Schema = schema.get("properties") or {}
         required: list[str] = schema.get("required") or []
-        extra = schema.get("additionalProperties", True)
-        wanted = [name for name in properties if name in required or (self._optional and depth < _DEEP)]
-        value = {name: self.build(properties[name], name, writer, depth + 1) for name in wanted}
+        additional = schema.get("additionalProperties", True)
+        names = [name for name in properties if name in required or (self._optional and depth < _MAX_DEPTH)]
+        value = {name: self.build(properties[name], name, strings, depth + 1) for name in names}
         for name in required:
             if name not in value:
-                value[name] = self.build(extra, name, writer, depth + 1)
-        least: int = schema.get("minProperties") or (1 if isinstance(extra, dict) and self._optional else 0)
-        names = self._names(schema.get("propertyNames") or {})
-        while len(value) < least and depth < 2 * _DEEP:
-            value[next(names)] = self.build(extra, "", writer, depth + 1)
+                value[name] = self.build(additional, name, strings, depth + 1)
+        minimum: int = schema.get("minProperties") or (1 if isinstance(additional, dict) and self._optional else 0)
+        new_names = self._new_names(schema.get("propertyNames") or {})
+        while len(value) < minimum and depth < 2 * _MAX_DEPTH:
+            value[next(new_names)] = self.build(additional, "", strings, depth + 1)
         return value
 
-    def _names(self, schema: Schema) -> Iterator[str]:
+    def _new_names(self, schema: Schema) -> Iterator[str]:
         yield from schema.get("enum") or ()
         number = 0
         while True:
             number += 1
-            pattern = "pattern" in schema
-            yield string_for(schema, "", Writer((), ""), self._random) if pattern else f"key_{number}"
+            if "pattern" in schema:
+                yield generate_string(schema, "", StringGenerator((), ""), self._random)
+            else:
+                yield f"key_{number}"
 
-    def _array(self, schema: Schema, name: str, writer: Writer, depth: int) -> list[Any]:
-        fixed: list[Any] = schema.get("prefixItems") or []
-        value = [self.build(item, name, writer, depth + 1) for item in fixed]
+    def _array(self, schema: Schema, name: str, strings: StringGenerator, depth: int) -> list[Any]:
+        prefix: list[Any] = schema.get("prefixItems") or []
+        value = [self.build(item, name, strings, depth + 1) for item in prefix]
         items = schema.get("items", True)
-        least: int = schema.get("minItems") or 0
-        most: int = schema.get("maxItems", len(fixed) if fixed else max(least, 200))
-        carriers = self._carriers(items, name, writer, depth)
-        usual = 0 if depth >= _DEEP or fixed or not self._optional else len(carriers) or 2
-        wanted = min(max(least, usual), most)
+        minimum: int = schema.get("minItems") or 0
+        maximum: int = schema.get("maxItems", len(prefix) if prefix else max(minimum, 200))
+        texts = self._item_texts(items, name, strings, depth)
+        usual = 0 if depth >= _MAX_DEPTH or prefix or not self._optional else len(texts) or 2
+        count = min(max(minimum, usual), maximum)
         seen = {json.dumps(item, sort_keys=True) for item in value}
-        for turn in range(wanted * 20):
-            if len(value) >= wanted or items is False:
+        for attempt in range(count * 20):
+            if len(value) >= count or items is False:
                 break
-            item = self.build(items, name, self._item_writer(writer, carriers, turn), depth + 1)
-            mark = json.dumps(item, sort_keys=True)
-            if mark not in seen or not schema.get("uniqueItems"):
-                seen.add(mark)
+            item = self.build(items, name, _item_strings(strings, texts, attempt), depth + 1)
+            canonical = json.dumps(item, sort_keys=True)
+            if canonical not in seen or not schema.get("uniqueItems"):
+                seen.add(canonical)
                 value.append(item)
         return value
 
-    def _item_writer(self, writer: Writer, carriers: Sequence[str], turn: int) -> Writer:
-        if not carriers:
-            return writer
-        round_, place = divmod(turn, len(carriers))
-        return writer.about(f"{carriers[place]} ({round_ + 1})" if round_ else carriers[place])
-
-    def _carriers(self, items: Any, name: str, writer: Writer, depth: int) -> Sequence[str]:
-        """What the items of a list say, one each: the facts, if they have room for text."""
+    def _item_texts(self, items: Any, name: str, strings: StringGenerator, depth: int) -> Sequence[str]:
+        """Return a text for each item of an array, or nothing if the schema leaves no room for text."""
         given = as_object(items)
         if given is None:
             return ()
-        plain = self._plain(given, depth)
-        kind = self._type(plain)
-        free = kind == "string" and not {"enum", "const", "format", "pattern"} & plain.keys()
-        if free:
-            return writer.words(name)
-        return writer.facts if kind == "object" else ()
+        resolved = self._resolve(given, depth)
+        kind = _type_of(resolved)
+        if kind == "string" and not {"enum", "const", "format", "pattern"} & resolved.keys():
+            return strings.item_texts(name)
+        return strings.notes if kind == "object" else ()
 
-    def _resolve(self, reference: str) -> Schema:
-        return _registry(self._root).resolver("").lookup(reference).contents
+
+def _item_strings(strings: StringGenerator, texts: Sequence[str], attempt: int) -> StringGenerator:
+    if not texts:
+        return strings
+    repeat, index = divmod(attempt, len(texts))
+    return strings.for_note(f"{texts[index]} ({repeat + 1})" if repeat else texts[index])
+
+
+def _choose(options: list[Any], depth: int) -> Schema:
+    schemas: list[Schema] = [given for option in options if (given := as_object(option)) is not None] or [{}]
+    nulls = [option for option in schemas if option.get("type") == "null"]
+    others = [option for option in schemas if option.get("type") != "null"]
+    if nulls and (depth >= _MAX_DEPTH or not others):
+        return nulls[0]
+    if depth >= _MAX_DEPTH:
+        return next((option for option in others if "$ref" not in option), others[-1])
+    return others[0]
+
+
+def _type_of(schema: Schema) -> str | None:
+    kinds = as_array(schema.get("type"))
+    if kinds is not None:
+        return next((kind for kind in kinds if kind != "null"), "null")
+    return schema.get("type") or next((_TYPE_BY_KEYWORD[key] for key in schema if key in _TYPE_BY_KEYWORD), None)
 
 
 def _registry(*roots: Schema) -> Any:
@@ -215,7 +220,7 @@ def _registry(*roots: Schema) -> Any:
     return registry.with_resources(resources)
 
 
-def _merged(*schemas: Schema) -> Schema:
+def _merge(*schemas: Schema) -> Schema:
     merged: dict[str, Any] = {}
     for schema in schemas:
         properties: dict[str, Any] = {**(merged.get("properties") or {}), **(schema.get("properties") or {})}

@@ -1,4 +1,4 @@
-"""Strings and numbers that fit a JSON schema."""
+"""Strings and numbers that match a JSON schema."""
 
 from __future__ import annotations
 
@@ -15,77 +15,77 @@ import rstr
 
 from prefect_foxapi.emulator.answers.attachment_notes import digest_in, kind_in, media_type_in
 
-_SHORT = 60
+_TITLE_LENGTH = 60
 _TITLES = ("title", "name", "label", "headline", "heading", "id", "source", "filename", "file", "item")
-_WORDS = ("tags", "keywords", "labels", "topics", "categories")
+_KEYWORD_LISTS = ("tags", "keywords", "labels", "topics", "categories")
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Writer:
-    """Writes the free strings of an instance.
+class StringGenerator:
+    """Generates the strings of an instance that the schema leaves open.
 
     Args:
-        facts: What to state.
-        note: What to say where there are no facts.
-        marked: Whether texts of facts say that they are emulated.
+        notes: The attachment notes to put into the strings.
+        fallback: The text of strings for which there are no notes.
+        marked: Whether texts made of notes begin with `[emulated]`.
     """
 
-    def __init__(self, facts: Sequence[str], note: str, *, marked: bool = True) -> None:
-        self._facts = facts
-        self._note = note
+    def __init__(self, notes: Sequence[str], fallback: str, *, marked: bool = True) -> None:
+        self._notes = notes
+        self._fallback = fallback
         self._marked = marked
 
     @property
-    def facts(self) -> Sequence[str]:
-        """What to state."""
-        return self._facts
+    def notes(self) -> Sequence[str]:
+        """The attachment notes."""
+        return self._notes
 
-    def about(self, fact: str) -> Writer:
-        """A writer for the item of a list that is about one fact."""
-        return Writer([fact], self._note, marked=False)
+    def for_note(self, note: str) -> StringGenerator:
+        """Return a generator for the item of an array that describes a single attachment."""
+        return StringGenerator([note], self._fallback, marked=False)
 
     def text(self, name: str) -> str:
-        """The text of the property `name`."""
+        """Return the text of the property `name`."""
         key = name.lower()
-        if not self._facts:
-            return self._note[:_SHORT].rstrip() if key in _TITLES else self._note
+        if not self._notes:
+            return self._fallback[:_TITLE_LENGTH].rstrip() if key in _TITLES else self._fallback
         if "sha" in key or "digest" in key or "hash" in key:
-            return digest_in(self._facts) or self._facts[0]
+            return digest_in(self._notes) or self._notes[0]
         if "media_type" in key or "mime" in key:
-            return media_type_in(self._facts) or self._facts[0]
+            return media_type_in(self._notes) or self._notes[0]
         if key in ("kind", "type"):
-            return kind_in(self._facts) or self._facts[0]
+            return kind_in(self._notes) or self._notes[0]
         if key in _TITLES:
-            single = self._facts[0].partition(": ")[0] if len(self._facts) == 1 else self._note
-            return single[:_SHORT].rstrip()
-        return f"{'[emulated] ' if self._marked else ''}{'; '.join(self._facts)}"
+            single = self._notes[0].partition(": ")[0] if len(self._notes) == 1 else self._fallback
+            return single[:_TITLE_LENGTH].rstrip()
+        return f"{'[emulated] ' if self._marked else ''}{'; '.join(self._notes)}"
 
-    def words(self, name: str) -> Sequence[str]:
-        """What the items of a list of strings called `name` say, one each."""
-        if name.lower() not in _WORDS:
-            return self._facts
-        return list(dict.fromkeys(["emulated", *filter(None, (kind_in([fact]) for fact in self._facts))]))
+    def item_texts(self, name: str) -> Sequence[str]:
+        """Return the texts of the items of the string array `name`."""
+        if name.lower() not in _KEYWORD_LISTS:
+            return self._notes
+        return list(dict.fromkeys(["emulated", *filter(None, (kind_in([note]) for note in self._notes))]))
 
 
-def string_for(schema: Mapping[str, Any], name: str, writer: Writer, random: Random) -> str:
-    """A string that fits the schema, as nearly as its keywords allow."""
-    make = _FORMATS.get(schema.get("format", ""))
-    if make is not None:
-        return make(random)
-    least: int = schema.get("minLength") or 0
-    most: int = schema.get("maxLength", 1 << 20)
+def generate_string(schema: Mapping[str, Any], name: str, strings: StringGenerator, random: Random) -> str:
+    """Return a string for the property `name` that matches the keywords of a schema as far as possible."""
+    generate = _FORMATS.get(schema.get("format", ""))
+    if generate is not None:
+        return generate(random)
+    min_length: int = schema.get("minLength") or 0
+    max_length: int = schema.get("maxLength", 1 << 20)
     if "pattern" in schema:
-        return _matching(schema["pattern"], least, most, random)
-    text = writer.text(name)
+        return _matching(schema["pattern"], min_length, max_length, random)
+    text = strings.text(name)
     if schema.get("contentEncoding") == "base64" or schema.get("format") in ("byte", "base64"):
         return base64.b64encode(text.encode()).decode()
-    if len(text) < least:
-        text = (f"{text} " * (least // (len(text) + 1) + 1))[:least]
-    return text[:most]
+    if len(text) < min_length:
+        text = (f"{text} " * (min_length // (len(text) + 1) + 1))[:min_length]
+    return text[:max_length]
 
 
-def number_for(schema: Mapping[str, Any], random: Random, *, whole: bool) -> float:
-    """A number within the schema's bounds."""
+def generate_number(schema: Mapping[str, Any], random: Random, *, whole: bool) -> float:
+    """Return a number within the bounds of a schema; an integer if `whole`."""
     low, high = _bounds(schema, whole=whole)
     step: float = schema.get("multipleOf") or (1 if whole else 0)
     if step:
@@ -112,11 +112,11 @@ def _bounds(schema: Mapping[str, Any], *, whole: bool) -> tuple[float, float]:
     return low, high
 
 
-def _matching(pattern: str, least: int, most: int, random: Random) -> str:
+def _matching(pattern: str, min_length: int, max_length: int, random: Random) -> str:
     text = ""
     for _ in range(30):
         text: str = rstr.Rstr(random).xeger(pattern)
-        if least <= len(text) <= most and re.search(pattern, text):
+        if min_length <= len(text) <= max_length and re.search(pattern, text):
             break
     return text
 

@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: the CDN, the API key, the faults."""
+"""What every request to the API passes through: the CDN, authentication and faults."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from prefect_foxapi.emulator.http.broken_responses import HangingAnswer, LateAnswer, ResetAnswer, TruncatedAnswer
-from prefect_foxapi.emulator.protocol.errors import Problem, malformed, not_found, too_large, unauthenticated
+from prefect_foxapi.emulator.http.broken_responses import (
+    DelayedResponse,
+    HangingResponse,
+    ResetResponse,
+    TruncatedResponse,
+)
+from prefect_foxapi.emulator.protocol.errors import ApiError, invalid_request, too_large, unauthenticated
 from prefect_foxapi.emulator.protocol.json_types import as_object, json_text
-from prefect_foxapi.emulator.state.faults import FaultRule
-from prefect_foxapi.emulator.state.service import Gateway
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.faults import Fault
+from prefect_foxapi.emulator.state.service import EmulatedService, SubmissionContext
 
-# A name of one's own before the library's is not a bare default.
+# Only at the start: a client that puts its own name before that of its library passes.
 _LIBRARY_AGENT = re.compile(
     r"(?:python-httpx|python-requests|python-urllib3?|go-http-client)/|python/[\d.]+ aiohttp/", re.IGNORECASE
 )
@@ -28,78 +32,120 @@ _CDN_PAGE = b"<!DOCTYPE html><html><head><title>Access denied</title></head><bod
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request that was let in.
+class RequestContext:
+    """An authenticated request.
 
     Attributes:
-        gateway: The service.
+        service: The emulated service.
         request: The request.
-        account: Its API key.
-        fault: The fault rule that hit it.
+        account: The API key.
+        fault: The fault that hits the request.
     """
 
-    gateway: Gateway
+    service: EmulatedService
     request: Request
     account: str
-    fault: FaultRule | None
+    fault: Fault
 
     @property
-    def origin(self) -> str:
-        """The origin by which the client reaches the emulator."""
+    def base_url(self) -> str:
+        """The base URL by which the client reaches the emulator."""
         return f"{self.request.url.scheme}://{self.request.url.netloc}"
 
+    @property
+    def submission(self) -> SubmissionContext:
+        """The circumstances of the submission that the request is."""
+        return SubmissionContext(self.account, self.request.url.path, self.base_url, self.fault)
 
-Handler = Callable[[Call], Awaitable[Response]]
+
+Handler = Callable[[RequestContext], Awaitable[Response]]
 
 
-def guarded(gateway: Gateway, method: str, path: str, endpoint: str, handler: Handler) -> Route:
-    """A route behind the CDN, the API key and the faults."""
+def endpoint(service: EmulatedService, method: str, path: str, name: str, handler: Handler) -> Route:
+    """Return a route of the API.
+
+    Args:
+        service: The emulated service.
+        method: The HTTP method.
+        path: The path of the route.
+        name: The name of the endpoint in fault rules and request counts.
+        handler: Returns the response to an authenticated request.
+    """
+    responses = _FaultResponses(service.clock)
 
     async def serve(request: Request) -> Response:
-        gateway.books.requests[request.method, endpoint] += 1
+        service.billing.request_counts[request.method, name] += 1
         agent = request.headers.get("user-agent", "")
-        if gateway.settings.refuse_library_agents and (not agent or _LIBRARY_AGENT.match(agent)):
+        if service.settings.refuse_library_agents and (not agent or _LIBRARY_AGENT.match(agent)):
             return Response("error code: 1010", 403, media_type="text/plain")
-        account = _account(gateway, request)
+        account = _account(service, request)
         if account is None:
-            return problem_answer(unauthenticated())
-        fault = gateway.faults.draw(endpoint)
-        refusal = None if fault is None else _instead(gateway, fault)
+            return error_response(unauthenticated())
+        fault = service.faults.draw(name)
         try:
-            if refusal is not None:
+            if (response := fault.before(responses)) is not None:
                 async for _ in request.stream():
                     pass
-                return refusal
-            answer = await handler(Call(gateway, request, account, fault))
-        except Problem as problem:
-            answer = problem_answer(problem)
+                return response
+            response = await handler(RequestContext(service, request, account, fault))
+        except ApiError as error:
+            response = error_response(error)
         except RecursionError:
-            answer = problem_answer(malformed("The body is nested too deeply."))
+            response = error_response(invalid_request("The body is nested too deeply."))
         except ClientDisconnect:
-            # Half a request was never made, and nobody is there to read the answer.
+            # The request is incomplete and was not processed. The client does not read a response.
             return Response(status_code=400)
-        return answer if fault is None else _spoiled(gateway, fault, answer)
+        return fault.after(response, responses)
 
     return Route(path, serve, methods=[method])
 
 
-def json_answer(data: Any, status: int = 200) -> Response:
-    """A JSON answer."""
+class _FaultResponses:
+    """The `ResponseFactory` of faults."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def error(self, error: ApiError) -> Response:
+        return error_response(error)
+
+    def cdn_page(self) -> Response:
+        return Response(_CDN_PAGE, 403, media_type="text/html")
+
+    def reset(self) -> Response:
+        return ResetResponse()
+
+    def hang(self, seconds: float) -> Response:
+        return HangingResponse(self._clock, seconds)
+
+    def delay(self, response: Response, seconds: float) -> Response:
+        return DelayedResponse(response, self._clock, seconds)
+
+    def truncate(self, response: Response) -> Response:
+        return TruncatedResponse(response)
+
+
+def json_response(data: Any, status: int = 200) -> Response:
+    """Return a JSON response."""
     return Response(json_text(data).encode(), status, media_type="application/json")
 
 
-def problem_answer(problem: Problem) -> Response:
-    """An error answer."""
-    answer = json_answer(problem.body(), problem.status)
-    answer.headers.update(problem.headers)
-    return answer
+def error_response(error: ApiError) -> Response:
+    """Return the response of an API error."""
+    response = json_response(error.body(), error.status)
+    response.headers.update(error.headers)
+    return response
 
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
-    """The body of a request, which is to be a JSON object.
+    """Return the JSON object in the body of a request.
+
+    Args:
+        request: The request.
+        limit: The maximum size of the body in bytes.
 
     Raises:
-        Problem: It is none, or larger than `limit` bytes.
+        ApiError: The body is too large, or is not a JSON object.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
@@ -112,50 +158,12 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
     try:
         data = as_object(json.loads(body))
     except (ValueError, RecursionError) as error:
-        raise malformed("The body is not JSON.") from error
+        raise invalid_request("The body is not JSON.") from error
     if data is None:
-        raise malformed("The body is not a JSON object.")
+        raise invalid_request("The body is not a JSON object.")
     return data
 
 
-def _account(gateway: Gateway, request: Request) -> str | None:
+def _account(service: EmulatedService, request: Request) -> str | None:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key if scheme.lower() == "bearer" and key in gateway.books.accounts else None
-
-
-def _instead(gateway: Gateway, fault: FaultRule) -> Response | None:
-    """The answer of a fault that comes instead of the processing."""
-    if fault.kind == "cdn_403":
-        return Response(_CDN_PAGE, 403, media_type="text/html")
-    if fault.kind == "reset_before":
-        return ResetAnswer()
-    if fault.kind == "vanish":
-        return problem_answer(not_found("The task does not exist."))
-    if fault.processed:
-        return None
-    if fault.kind == "hang":
-        return HangingAnswer(gateway.clock, fault.seconds)
-    return _error(fault) if fault.kind == "status" else None
-
-
-def _spoiled(gateway: Gateway, fault: FaultRule, answer: Response) -> Response:
-    """What a fault makes of the answer, after the processing."""
-    if fault.kind == "reset_after":
-        return ResetAnswer()
-    if fault.kind == "truncated":
-        return TruncatedAnswer(answer)
-    if fault.kind == "hang":
-        return HangingAnswer(gateway.clock, fault.seconds)
-    if fault.kind == "delay":
-        return LateAnswer(answer, gateway.clock, fault.seconds)
-    return _error(fault) if fault.kind == "status" else answer
-
-
-def _error(fault: FaultRule) -> Response:
-    headers: dict[str, str] = {}
-    if fault.retry_after is not None:
-        headers["retry-after"] = str(fault.retry_after)
-        if fault.retry_after_date and not isinstance(fault.retry_after, str):
-            when = datetime.now(UTC) + timedelta(seconds=fault.retry_after)
-            headers["retry-after"] = format_datetime(when, usegmt=True)
-    return problem_answer(Problem(fault.status, fault.error_code, fault.message, type=fault.type, headers=headers))
+    return key if scheme.lower() == "bearer" and key in service.billing.accounts else None

@@ -1,4 +1,4 @@
-"""What arrived: the bytes behind a URL, their type, and the digest of a request that depends on them."""
+"""Contents of attachments: media types, data URIs, and the digest of a request with attachments."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _UNKNOWN = "application/octet-stream"
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that arrived.
+    """A description of received bytes.
 
     Attributes:
-        media_type: By the bytes themselves, else as named by the data URI or the file's name.
-        size: How many bytes.
+        media_type: The media type: detected in the bytes, else declared by the data URI, else guessed from the name.
+        size: The number of bytes.
         sha256: Their SHA-256 in hex.
     """
 
@@ -50,15 +50,21 @@ class Content:
 
 
 class UnreadableContent(Exception):
-    """The URL is none, or nothing is behind it."""
+    """A URL is invalid, or its content does not exist."""
 
 
 ReadUrl = Callable[[str], "Content | None"]
-"""Gives what is behind a URL, None where that is elsewhere and not fetched; raises `UnreadableContent`."""
+"""Returns the content of a URL, or None for a remote URL, which is not fetched; raises `UnreadableContent`."""
 
 
 def media_type_of(start: bytes, *, filename: str = "", declared: str = "") -> str:
-    """The media type of a file that begins with `start` (16 bytes are enough)."""
+    """Return the media type of a file.
+
+    Args:
+        start: The first bytes of the file; 16 are enough.
+        filename: The name of the file.
+        declared: The media type that the client declared.
+    """
     for signature, media_type in _SIGNATURES:
         if start.startswith(signature):
             return media_type
@@ -71,16 +77,16 @@ def media_type_of(start: bytes, *, filename: str = "", declared: str = "") -> st
 
 
 def content_of(data: bytes, *, filename: str = "", declared: str = "") -> Content:
-    """Describe bytes."""
+    """Return the description of `data`."""
     media_type = media_type_of(data[:16], filename=filename, declared=declared)
     return Content(media_type, len(data), hashlib.sha256(data).hexdigest())
 
 
 def decode_base64(text: str) -> bytes:
-    """Decode base64, whitespace and missing padding allowed.
+    """Return the decoded bytes of base64 text. Whitespace and missing padding are allowed.
 
     Raises:
-        UnreadableContent: It is not base64.
+        UnreadableContent: The text is not base64.
     """
     compact = "".join(text.split())
     try:
@@ -90,10 +96,10 @@ def decode_base64(text: str) -> bytes:
 
 
 def parse_data_uri(uri: str) -> tuple[bytes, str]:
-    """The bytes of a data URI and the media type that it declares.
+    """Return the bytes of a data URI and the media type that it declares.
 
     Raises:
-        UnreadableContent: It is not a data URI.
+        UnreadableContent: `uri` is not a data URI.
     """
     head, comma, payload = uri.partition(",")
     if not head.lower().startswith("data:") or not comma:
@@ -104,18 +110,18 @@ def parse_data_uri(uri: str) -> tuple[bytes, str]:
     return unquote_to_bytes(payload), declared or "text/plain"
 
 
-def read_url(url: str, own: Callable[[str], Content | None]) -> Content | None:
-    """What is behind a URL of a request.
+def read_url(url: str, read_upload: Callable[[str], Content | None]) -> Content | None:
+    """Return the content of a URL in a request.
 
     Args:
-        url: The URL.
-        own: Looks up what the emulator stores; None for a URL that is not the emulator's own.
+        url: An http(s) URL or a data URI.
+        read_upload: Returns the content of an upload, or None if the URL is not that of an upload.
 
     Returns:
-        The content, or None for a URL elsewhere, which is not fetched.
+        The content, or None for a remote URL, which is not fetched.
 
     Raises:
-        UnreadableContent: It is no URL that the service takes, or nothing is behind it.
+        UnreadableContent: The URL is invalid, or the upload does not exist any more.
     """
     if url[:5].lower() == "data:":
         data, declared = parse_data_uri(url)
@@ -126,14 +132,14 @@ def read_url(url: str, own: Callable[[str], Content | None]) -> Content | None:
         raise UnreadableContent("the URL cannot be parsed") from error
     if parts.scheme.lower() not in ("http", "https") or not parts.netloc:
         raise UnreadableContent("the URL is neither http(s) nor a data URI")
-    return own(url)
+    return read_upload(url)
 
 
 def digest_of(body: dict[str, Any], read: ReadUrl) -> str:
-    """The emulator's own identity of a request.
+    """Return the digest that identifies a request in the billing ledger.
 
-    SHA-256 of the body's canonical JSON (sorted keys), without `stream`, and with every data URI and every URL of an
-    upload replaced by the SHA-256 of its bytes.
+    It is the SHA-256 of the canonical JSON of the body (sorted keys), without `stream`, and with each data URI and each
+    URL of an upload replaced by the SHA-256 of its bytes.
     """
     resolved = {name: _resolve(value, read) for name, value in body.items() if name != "stream"}
     canonical = json.dumps(resolved, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The errors that the service answers with (contract §5)."""
+"""The API errors of the service."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
 
-class Problem(Exception):
-    """An error answer.
+
+class ApiError(Exception):
+    """An error response.
 
     Args:
         status: The HTTP status.
         code: `error.code`; also `error.type` unless `type` is given.
-        message: What is wrong; the request id is added to it.
+        message: `error.message`; a request id is appended to it.
         type: `error.type`.
-        headers: Further headers of the answer.
+        headers: Further headers of the response.
     """
 
     def __init__(
@@ -29,46 +31,54 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        """The answer's body; production messages carry the request's id at their end."""
+        """Return the body of the response. As in production, the message ends with the id of the request."""
         message = f"{self.message} request_id: req-{secrets.token_hex(8)}"
         return {"error": {"message": message, "type": self.type, "code": self.code}}
 
 
-def malformed(message: str) -> Problem:
-    """400: the request does not have the right shape."""
-    return Problem(400, "invalid_request_error", message)
+def invalid_request(message: str) -> ApiError:
+    """Return a 400: the request is malformed."""
+    return ApiError(400, "invalid_request_error", message)
 
 
-def unprocessable(code: str, message: str) -> Problem:
-    """422: the request has the right shape, and cannot be served."""
-    return Problem(422, code, message, type="invalid_request_error")
+def unprocessable(code: str, message: str) -> ApiError:
+    """Return a 422: the request is well-formed, but cannot be served."""
+    return ApiError(422, code, message, type="invalid_request_error")
 
 
-def invalid_param(name: str, message: str) -> Problem:
-    """422: the parameter `name` has a value that cannot be."""
+def invalid_param(name: str, message: str) -> ApiError:
+    """Return a 422: the value of the parameter `name` is not allowed."""
     return unprocessable("invalid_param", f"{name}: {message}.")
 
 
-def unauthenticated() -> Problem:
-    """401: no API key, or one that does not exist."""
-    return Problem(401, "authentication_error", "The API key is missing, invalid or expired.")
+def unauthenticated() -> ApiError:
+    """Return a 401: the API key is missing or unknown."""
+    return ApiError(401, "authentication_error", "The API key is missing, invalid or expired.")
 
 
-def no_credits(balance: int, price: int) -> Problem:
-    """402: the balance does not pay for this."""
-    return Problem(402, "insufficient_quota", f"The balance of {balance} credits does not cover the {price} needed.")
+def insufficient_quota(balance: int, price: int) -> ApiError:
+    """Return a 402: the balance is lower than the price."""
+    return ApiError(402, "insufficient_quota", f"The balance of {balance} credits does not cover the {price} needed.")
 
 
-def not_found(message: str) -> Problem:
-    """404."""
-    return Problem(404, "not_found", message)
+def not_found(message: str) -> ApiError:
+    """Return a 404."""
+    return ApiError(404, "not_found", message)
 
 
-def too_large(what: str, limit: int) -> Problem:
-    """413."""
-    return Problem(413, "file_too_large_error", f"{what} is larger than {limit} bytes.")
+def too_large(what: str, limit: int) -> ApiError:
+    """Return a 413: `what` has more than `limit` bytes."""
+    return ApiError(413, "file_too_large_error", f"{what} is larger than {limit} bytes.")
 
 
-def storage_full(limit: int) -> Problem:
-    """403: no room for an upload, and nothing may be evicted (contract §7)."""
-    return Problem(403, "storage_full", f"The storage of {limit} bytes is full and auto_cleanup is false.")
+def storage_full(limit: int) -> ApiError:
+    """Return a 403: an upload does not fit, and `auto_cleanup` forbids deleting older ones."""
+    return ApiError(403, "storage_full", f"The storage of {limit} bytes is full and auto_cleanup is false.")
+
+
+def describe_error(error: Exception) -> str:
+    """Return one line that describes an error in the data that a user has given, without the data themselves."""
+    if not isinstance(error, ValidationError):
+        return f"{error}."
+    details = (f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}".removeprefix(": ") for detail in error.errors())
+    return f"{'; '.join(details)}."

@@ -1,4 +1,4 @@
-"""JSON: telling what was parsed, and writing it."""
+"""Type guards for parsed JSON, and compact serialization."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import Any, cast
 
 
 def as_object(value: Any) -> dict[str, Any] | None:
-    """`value` if it is a JSON object."""
+    """Return `value` if it is a JSON object, else None."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def as_array(value: Any) -> list[Any] | None:
-    """`value` if it is a JSON array."""
+    """Return `value` if it is a JSON array, else None."""
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 
 def json_text(data: Any) -> str:
-    """Compact JSON, readable where it can be: half a surrogate pair, which UTF-8 does not have, is escaped."""
+    """Return compact JSON that can be encoded as UTF-8.
+
+    Characters stay as they are, unless there is half a surrogate pair, which UTF-8 cannot encode: then every character
+    outside of ASCII is escaped.
+    """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()

@@ -1,10 +1,11 @@
-"""The models that the emulator sells (contract §6).
+"""The models that the emulator offers, with their capabilities and prices.
 
-Each family takes what the contract's matrix says. Beyond it:
+`gpt-*` and `kimi-*` take text and images, `claude-*` files as well, `gemini-*` also video and audio. Two rules go
+beyond the capabilities:
 
-- `gemini-2.5-flash-lite` takes one video in a request; a second one is a `model_rule_violation`.
-- `gemini-*-pro*` always think; `claude-*` and `kimi-*` think when the body has `reasoning_effort` (but `"none"`) or
-  `thinking` (but `{"type": "disabled"}`).
+- `gemini-2.5-flash-lite` accepts one video per request; a second one is a `model_rule_violation`.
+- `gemini-*-pro*` models always think. `claude-*` and `kimi-*` think if the body has `reasoning_effort` (other than
+  `"none"`) or `thinking` (other than `{"type": "disabled"}`).
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ Thinking = Literal["never", "asked", "always"]
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the chat kind.
+    """A chat model.
 
     Attributes:
-        id: Its name.
-        capabilities: What it takes, in the contract's order.
-        thinking: When it thinks before it answers.
-        max_videos: Videos that one request may have.
-        prompt_price: Credits for 1,000 tokens of the prompt.
-        completion_price: Credits for 1,000 tokens of the answer.
+        id: The name of the model.
+        capabilities: The kinds of content it accepts, in the order of `CAPABILITIES`.
+        thinking: Whether it thinks before it answers: never, if the request asks for it, or always.
+        max_videos: The highest number of videos in one request; None for no limit.
+        prompt_price: Credits for 1,000 prompt tokens.
+        completion_price: Credits for 1,000 completion tokens.
     """
 
     id: str
@@ -42,7 +43,7 @@ class Model:
     completion_price: int = 25
 
     def thinks(self, body: Mapping[str, Any]) -> bool:
-        """Whether it thinks about this request."""
+        """Return whether the model thinks before it answers this request."""
         if self.thinking != "asked":
             return self.thinking == "always"
         thinking = as_object(body.get("thinking"))
@@ -51,12 +52,12 @@ class Model:
         return body.get("reasoning_effort") not in (None, "none")
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """What an answer of this size costs, in whole credits."""
+        """Return the price of a generation in credits, rounded up; at least 1."""
         thousandths = prompt_tokens * self.prompt_price + completion_tokens * self.completion_price
         return max(1, -(-thousandths // 1000))
 
     def as_listed(self) -> dict[str, Any]:
-        """How the list of models shows it."""
+        """Return the entry of the model in the list of models."""
         return {"id": self.id, "object": "model", "capabilities": list(self.capabilities)}
 
 
@@ -66,26 +67,26 @@ _GEMINI_PRO = ("gemini-3-pro-preview", "gemini-2.5-pro")
 _GEMINI = ("gemini-3-flash-preview", "gemini-2.5-flash")
 _KIMI = ("kimi-k2.6", "kimi-k2.5")
 
-_SEES = ("text", "vision")
-_READS = ("text", "vision", "file")
+_VISION = ("text", "vision")
+_VISION_AND_FILES = ("text", "vision", "file")
 
 MODELS = (
-    *(Model(name, _SEES) for name in _GPT),
-    *(Model(name, _READS, thinking="asked", completion_price=40) for name in _CLAUDE),
+    *(Model(name, _VISION) for name in _GPT),
+    *(Model(name, _VISION_AND_FILES, thinking="asked", completion_price=40) for name in _CLAUDE),
     *(Model(name, CAPABILITIES, thinking="always", completion_price=30) for name in _GEMINI_PRO),
     *(Model(name, CAPABILITIES, completion_price=10) for name in _GEMINI),
     Model("gemini-2.5-flash-lite", CAPABILITIES, max_videos=1, prompt_price=1, completion_price=4),
-    *(Model(name, _SEES, thinking="asked", completion_price=10) for name in _KIMI),
+    *(Model(name, _VISION, thinking="asked", completion_price=10) for name in _KIMI),
 )
 
 
 @dataclass(frozen=True)
 class MediaModel:
-    """A model that makes images, videos or audio (contract §9).
+    """A model that generates images, videos or audio.
 
     Attributes:
-        id: Its name.
-        kind: What it makes.
+        id: The name of the model.
+        kind: The kind of media it generates.
         price: Credits for one result.
     """
 

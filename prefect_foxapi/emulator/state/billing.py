@@ -1,4 +1,4 @@
-"""Money: balances, and who submitted what."""
+"""Billing: the balance of each API key, and a ledger of what was paid for."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from prefect_foxapi.emulator.protocol.errors import no_credits
+from prefect_foxapi.emulator.protocol.errors import insufficient_quota
 
 
 @dataclass(frozen=True)
 class Submission:
-    """An accepted, and so billed, submission.
+    """An accepted submission, which was billed.
 
     Attributes:
-        generation_id: What it made.
-        digest: The emulator's identity of the request.
-        model: Its model.
-        path: Where it was sent.
-        created: When (Unix seconds).
-        body: The body as it was received, parsed.
-        credits: What it cost.
-        account: The API key's number, from 0.
+        generation_id: The id of the generation.
+        digest: The digest that identifies the request. Equal requests have equal digests.
+        model: The model, as sent.
+        path: The path of the request.
+        created: The time of acceptance (Unix seconds).
+        body: The parsed body as received.
+        credits: The price in credits.
+        account: The index of the API key, from 0.
     """
 
     generation_id: str
@@ -36,14 +36,14 @@ class Submission:
 
 @dataclass
 class Account:
-    """The balance of an API key, in credits."""
+    """The account of an API key, in credits."""
 
     number: int
     balance: int
     used: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The answer of `GET /v1/account/credits`; its shape is a guess (contract §8)."""
+        """Return the body of `GET /v1/account/credits`, whose real format is not published."""
         return {
             "object": "account.credits",
             "balance": self.balance,
@@ -53,49 +53,49 @@ class Account:
 
 
 @dataclass
-class Books:
-    """What is known of money and of requests.
+class BillingLedger:
+    """The accounts, the billed submissions, and the number of requests.
 
     Attributes:
         accounts: The account of each API key.
-        requests: How many requests came, by method and endpoint.
+        request_counts: The number of requests by method and endpoint.
     """
 
     accounts: dict[str, Account]
-    requests: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    request_counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     _submissions: list[Submission] = field(default_factory=list[Submission])
 
     @classmethod
-    def opened(cls, api_keys: tuple[str, ...], balance: int) -> Books:
-        """New books, in which each key has `balance`."""
+    def open(cls, api_keys: tuple[str, ...], balance: int) -> BillingLedger:
+        """Return an empty ledger in which each API key has `balance` credits."""
         return cls({key: Account(number, balance) for number, key in enumerate(api_keys)})
 
     def bill(self, api_key: str, submission: Submission) -> None:
-        """Take what a submission costs and note it.
+        """Deduct the price of a submission and record it.
 
         Raises:
-            Problem: The balance does not cover it; then nothing changes.
+            ApiError: The balance does not cover the price; nothing changes.
         """
         account = self.accounts[api_key]
         if account.balance < submission.credits:
-            raise no_credits(account.balance, submission.credits)
+            raise insufficient_quota(account.balance, submission.credits)
         account.balance -= submission.credits
         account.used += submission.credits
         self._submissions.append(submission)
 
     def submissions(self) -> list[Submission]:
-        """What was billed until now, in its order."""
+        """Return the billed submissions in the order of their acceptance."""
         return list(self._submissions)
 
     def times(self) -> dict[str, int]:
-        """For each digest, how often it was billed."""
+        """Return how often each digest was billed."""
         return dict(Counter(submission.digest for submission in self.submissions()))
 
     def as_json(self) -> dict[str, Any]:
-        """The answer of `GET /emulator/ledger`."""
+        """Return the body of `GET /emulator/ledger`."""
         submissions = self.submissions()
         return {
             "submissions": [asdict(submission) for submission in submissions],
-            "times": dict(Counter(submission.digest for submission in submissions)),
+            "times": self.times(),
             "credits": sum(submission.credits for submission in submissions),
         }

@@ -1,4 +1,4 @@
-"""The emulator's time: real, or stepped by hand."""
+"""The time of the emulator: real, or stepped."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Callable
 
 
 class ClockStopped(Exception):
-    """The server stops, so nothing will become due any more."""
+    """The server is stopping, which ends every wait."""
 
 
 class Clock:
     """Unix time that can be moved forward.
 
     Args:
-        stepped: Time stands still but for `advance`. Otherwise it runs, and `advance` makes it jump.
-        start: The Unix time to begin at; now by default.
+        stepped: Whether the time changes by `advance` only. Otherwise it runs, and `advance` adds to it.
+        start: The time to start at (Unix seconds); by default the current time.
     """
 
     def __init__(self, *, stepped: bool = False, start: float | None = None) -> None:
         self.stepped = stepped
-        began = time.time() if start is None else start
-        # Whole seconds and a rounded `now` keep sums of steps exact: what is due after ten steps is due, not almost.
-        self._base = float(int(began)) if stepped else began
+        base = time.time() if start is None else start
+        # Whole seconds, and rounding in `now`, keep sums of steps exact.
+        self._base = float(int(base)) if stepped else base
         self._started = time.monotonic()
         self._advanced = 0.0
         self._stopped = False
@@ -31,35 +31,35 @@ class Clock:
         self._sleepers: set[asyncio.Future[None]] = set()
 
     def now(self) -> float:
-        """The time in Unix seconds."""
+        """Return the time (Unix seconds)."""
         running = 0.0 if self.stepped else time.monotonic() - self._started
         return round(self._base + running + self._advanced, 6)
 
     def advance(self, seconds: float) -> None:
-        """Move the time forward and wake what waits for it; callable from any thread.
+        """Move the time forward and wake the waits that it ends. It can be called from any thread.
 
         Raises:
             ValueError: `seconds` is negative.
         """
         if seconds < 0:
-            raise ValueError("time only goes forward: seconds must be 0 or more")
+            raise ValueError("seconds must be 0 or more")
         self._advanced += seconds
         self._wake_from_any_thread()
 
     def stop(self) -> None:
-        """End every wait with `ClockStopped`; callable from any thread."""
+        """End every wait with `ClockStopped`. It can be called from any thread."""
         self._stopped = True
         self._wake_from_any_thread()
 
     def resume(self) -> None:
-        """Allow waits again."""
+        """Allow waits after `stop`."""
         self._stopped = False
 
     async def sleep_until(self, when: float) -> None:
-        """Wait until it is `when` (Unix seconds).
+        """Wait until the time is `when` (Unix seconds).
 
         Raises:
-            ClockStopped: The server stops.
+            ClockStopped: The server is stopping.
         """
         await self._sleep(lambda: when - self.now(), timed=not self.stepped)
 
@@ -67,13 +67,13 @@ class Clock:
         """Wait in real time, even if the clock is stepped.
 
         Raises:
-            ClockStopped: The server stops.
+            ClockStopped: The server is stopping.
         """
         until = time.monotonic() + seconds
         await self._sleep(lambda: until - time.monotonic(), timed=True)
 
     async def _sleep(self, remaining: Callable[[], float], *, timed: bool) -> None:
-        # The loop is noted before the time is read: an `advance` in between finds this sleeper.
+        # The loop is set before the time is read, so that a concurrent `advance` wakes this wait.
         loop = self._loop = asyncio.get_running_loop()
         while (delay := remaining()) > 0:
             if self._stopped:

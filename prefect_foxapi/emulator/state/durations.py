@@ -1,4 +1,4 @@
-"""How long a generation takes."""
+"""Durations of generations."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Duration = Callable[[str, Mapping[str, Any]], float]
-"""Seconds that a generation takes, given its model and its body."""
+"""Returns the duration of a generation in seconds, given the model and the body."""
 
 
 class Fixed:
-    """Always the same, but for jitter.
+    """A fixed duration with optional jitter.
 
     Args:
-        seconds: How long.
-        jitter: By how much it varies, as a share of `seconds`: 0.5 means from half as long to half as long again.
-        seed: Makes the jitter repeatable.
+        seconds: The duration.
+        jitter: The maximum deviation as a share of `seconds`: 0.5 gives durations from 50 % to 150 %.
+        seed: The seed of the jitter.
+
+    Raises:
+        ValueError: `seconds` is negative, or `jitter` is not between 0 and 1.
     """
 
     def __init__(self, seconds: float, *, jitter: float = 0.0, seed: int = 0) -> None:
@@ -28,18 +31,22 @@ class Fixed:
         self._random = random.Random(seed)  # noqa: S311
 
     def __call__(self, model: str, body: Mapping[str, Any]) -> float:
+        """Return the duration of a generation in seconds."""
         return self._seconds * (1 + self._random.uniform(-self._jitter, self._jitter))
 
 
 class LogNormal:
-    """Like production: mostly short, with a long tail.
+    """Log-normally distributed durations: mostly short, with a long tail, as in production.
 
     Args:
-        median: Seconds that half of the generations stay below.
-        sigma: Spread of the logarithm.
-        low: Seconds that none stays below.
-        high: Seconds that none exceeds.
-        seed: Makes the durations repeatable.
+        median: The median in seconds.
+        sigma: The standard deviation of the logarithm.
+        low: The minimum in seconds.
+        high: The maximum in seconds.
+        seed: The seed of the durations.
+
+    Raises:
+        ValueError: `median` is not above 0, or `sigma` is negative.
     """
 
     def __init__(
@@ -54,14 +61,20 @@ class LogNormal:
         self._random = random.Random(seed)  # noqa: S311
 
     def __call__(self, model: str, body: Mapping[str, Any]) -> float:
+        """Return the duration of a generation in seconds."""
         return min(self._high, max(self._low, self._random.lognormvariate(math.log(self._median), self._sigma)))
 
 
 def parse_duration(text: str, *, jitter: float = 0.0, seed: int = 0) -> Duration:
-    """Read a duration from the command line: `2.5` (seconds) or `lognormal:MEDIAN[:SIGMA[:LOW[:HIGH]]]`.
+    """Return the duration that a command-line option describes.
+
+    Args:
+        text: Seconds, such as `2.5`, or `lognormal:MEDIAN[:SIGMA[:LOW[:HIGH]]]`.
+        jitter: The jitter of a fixed duration.
+        seed: The seed of the durations.
 
     Raises:
-        ValueError: The text is neither.
+        ValueError: `text` is invalid.
     """
     name, *numbers = text.split(":")
     if name == "lognormal" and 1 <= len(numbers) <= 4:

@@ -1,15 +1,21 @@
-"""Faults by rule: what goes wrong, where, how often."""
+"""The kinds of faults. Each is a class that overrides the phases of a request in which it acts."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Annotated, ClassVar, Literal, Protocol, TypeVar, get_args
 
-from prefect_foxapi.emulator.protocol.json_types import as_object
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from typing_extensions import override
+
+from prefect_foxapi.emulator.protocol.errors import ApiError, not_found
+from prefect_foxapi.emulator.state.generations import Generation
 
 Endpoint = Literal["submit", "task", "stream", "models", "upload", "credits", "*"]
-"""`submit` is every paid POST, `task` the poll; `*` is every endpoint where the kind makes sense."""
+"""`submit` is every paid POST, `task` the poll; `*` is every endpoint on which the kind of fault can act."""
 
 FaultKind = Literal[
     "status",
@@ -28,15 +34,7 @@ FaultKind = Literal[
     "sse_silence",
 ]
 
-_ONLY_FOR = {
-    "late_results": "submit",
-    "fail": "submit",
-    "vanish": "task",
-    "sse_drop": "stream",
-    "sse_no_done": "stream",
-    "sse_error": "stream",
-    "sse_silence": "stream",
-}
+_ENDPOINTS = frozenset(get_args(Endpoint)) - {"*"}
 _DEFAULT_CODES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -51,137 +49,290 @@ _DEFAULT_CODES = {
     504: "service_unavailable",
 }
 
+ResponseT = TypeVar("ResponseT")
+
+
+class ResponseFactory(Protocol[ResponseT]):
+    """Creates the responses of faults. The HTTP layer implements it."""
+
+    def error(self, error: ApiError) -> ResponseT:
+        """Return an error response."""
+        ...
+
+    def cdn_page(self) -> ResponseT:
+        """Return the HTML page with which the CDN denies access."""
+        ...
+
+    def reset(self) -> ResponseT:
+        """Return a response that resets the connection."""
+        ...
+
+    def hang(self, seconds: float) -> ResponseT:
+        """Return a response that sends nothing for `seconds` and closes the connection."""
+        ...
+
+    def delay(self, response: ResponseT, seconds: float) -> ResponseT:
+        """Return `response`, sent after `seconds`."""
+        ...
+
+    def truncate(self, response: ResponseT) -> ResponseT:
+        """Return `response`, cut off in the middle of its body."""
+        ...
+
 
 @dataclass(frozen=True)
-class FaultRule:
-    """What goes wrong, where, how often.
+class StreamInterruption:
+    """The way in which a stream breaks off.
 
     Attributes:
-        kind: One of
-            `status` (an error answer: `status`, `code`, `type`, `message`, `retry_after`),
-            `cdn_403` (the CDN's 403 with an HTML body),
-            `reset_before` (the connection is reset; the request was not processed),
-            `reset_after` (the request was processed and billed, then the connection is reset without an answer),
-            `truncated` (processed; half of the body comes, then the connection closes),
-            `hang` (no answer for `seconds`, then the connection closes; see `processed`),
-            `delay` (processed, and answered after `seconds`),
-            `late_results` (the generation is completed without results for `seconds`),
-            `vanish` (the task is not found),
-            `fail` (the generation fails with `code` and `message`),
-            `sse_drop` (the stream's connection is cut after `chunks` chunks),
-            `sse_no_done` (the stream ends after its chunks, without `done`),
-            `sse_error` (an `error` event after `chunks` chunks),
-            `sse_silence` (nothing for `seconds` after `chunks` chunks, not even a comment, then the connection is cut).
-        endpoint: Where.
-        probability: Of each request that the rule looks at, the share that it hits.
-        count: How many requests it hits at most.
-        after: How many requests it lets pass first.
-        status: The HTTP status.
-        type: `error.type`; the code by default.
-        code: `error.code`; by default the contract's for the status.
-        message: `error.message`.
-        retry_after: The `Retry-After` header: seconds, or its text as it is.
-        retry_after_date: Send `Retry-After` as an HTTP date that many seconds ahead.
-        seconds: See the kind. Of `hang`, `delay` and `sse_silence` they pass in real time, whatever the clock.
-        processed: Of `status` and `hang`: whether the request is processed (and billed) all the same.
-        chunks: See the kind.
+        after_chunks: The number of chunks before the interruption; None for all chunks of the generation.
+        error: The message of a final `error` event; None without one.
+        silence: Seconds without a byte before the connection is closed; None if the response ends regularly.
     """
 
-    kind: FaultKind
-    endpoint: Endpoint = "*"
-    probability: float = 1.0
-    count: int | None = None
-    after: int = 0
-    status: int = 500
-    type: str | None = None
-    code: str | None = None
-    message: str = "A fault of the emulator."
-    retry_after: float | str | None = None
-    retry_after_date: bool = False
-    seconds: float = 30.0
-    processed: bool = False
-    chunks: int = 1
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(FaultKind) or self.endpoint not in get_args(Endpoint):
-            raise ValueError(f"no such fault: kind {self.kind!r}, endpoint {self.endpoint!r}")
-        only = _ONLY_FOR.get(self.kind)
-        if only and self.endpoint not in (only, "*"):
-            raise ValueError(f"the fault {self.kind} is for the endpoint {only}, not {self.endpoint}")
-        if self.kind == "truncated" and self.endpoint == "stream":
-            raise ValueError("a stream is cut by the fault sse_drop, not by truncated")
-        if not 0 <= self.probability <= 1:
-            raise ValueError("probability must be between 0 and 1")
-        if self.retry_after_date and not isinstance(self.retry_after, (int, float)):
-            raise ValueError("retry_after_date needs retry_after in seconds")
-
-    @classmethod
-    def parse(cls, data: Any) -> FaultRule:
-        """Read a rule from JSON.
-
-        Raises:
-            ValueError: It is none.
-        """
-        known = {entry.name for entry in fields(cls)}
-        given = as_object(data)
-        if given is None or "kind" not in given:
-            raise ValueError("a fault rule is an object with `kind`")
-        if unknown := set(given) - known:
-            raise ValueError(f"unknown fields of a fault rule: {', '.join(sorted(unknown))}")
-        return cls(**given)
-
-    @property
-    def error_code(self) -> str:
-        """`error.code` of the answer."""
-        return self.code or _DEFAULT_CODES.get(self.status, "server_error")
-
-    def is_for(self, endpoint: str) -> bool:
-        """Whether it looks at requests of this endpoint."""
-        if self.kind == "truncated" and endpoint == "stream":
-            return False
-        return endpoint == _ONLY_FOR.get(self.kind, endpoint) and self.endpoint in (endpoint, "*")
+    after_chunks: int | None
+    error: str | None = None
+    silence: float | None = None
 
 
-@dataclass
-class _Standing:
-    rule: FaultRule
-    seen: int = 0
-    hit: int = 0
+class Fault(BaseModel):
+    """A fault without effect: the base class of all kinds.
 
-
-@dataclass
-class FaultPlan:
-    """The rules in force. The first that hits a request decides.
-
-    Args:
-        seed: Makes the probabilities repeatable.
+    A request passes through the phases `before` and `after`; in between, a submission passes through `on_accept` and
+    a stream through `on_stream`.
     """
 
-    seed: int = 0
-    _standing: list[_Standing] = field(default_factory=list[_Standing])
-    _random: random.Random = field(init=False)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311
+    endpoints: ClassVar[frozenset[str]] = _ENDPOINTS
 
-    def add(self, rule: FaultRule) -> None:
-        """Put a rule in force."""
-        self._standing.append(_Standing(rule))
-
-    def clear(self) -> None:
-        """Take all rules out of force."""
-        self._standing.clear()
-
-    def draw(self, endpoint: str) -> FaultRule | None:
-        """The rule that hits this request, if any."""
-        for standing in list(self._standing):
-            rule = standing.rule
-            if not rule.is_for(endpoint):
-                continue
-            standing.seen += 1
-            spent = rule.count is not None and standing.hit >= rule.count
-            if spent or standing.seen <= rule.after or self._random.random() >= rule.probability:
-                continue
-            standing.hit += 1
-            return rule
+    def before(self, responses: ResponseFactory[ResponseT]) -> ResponseT | None:
+        """Return the response that is sent without processing the request; None to process it."""
         return None
+
+    def after(self, response: ResponseT, responses: ResponseFactory[ResponseT]) -> ResponseT:
+        """Return the response that is sent in place of `response` after the request was processed."""
+        return response
+
+    def on_accept(self, generation: Generation) -> Generation:
+        """Return the generation to be billed in place of `generation`."""
+        return generation
+
+    def on_stream(self, chunks: int) -> StreamInterruption | None:
+        """Return how a stream of `chunks` chunks breaks off; None if it does not."""
+        return None
+
+
+NO_FAULT = Fault()
+
+
+class StatusFault(Fault):
+    """An error response. With `processed`, the request is processed and billed first."""
+
+    kind: Literal["status"]
+    status: int
+    type: str | None
+    code: str | None
+    message: str
+    retry_after: int | float | str | None
+    retry_after_date: bool
+    processed: bool
+
+    @field_validator("retry_after_date")
+    @classmethod
+    def _check_date(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not isinstance(info.data.get("retry_after"), (int, float)):
+            raise ValueError("an HTTP date needs retry_after in seconds")
+        return value
+
+    @override
+    def before(self, responses: ResponseFactory[ResponseT]) -> ResponseT | None:
+        return None if self.processed else responses.error(self._error())
+
+    @override
+    def after(self, response: ResponseT, responses: ResponseFactory[ResponseT]) -> ResponseT:
+        return responses.error(self._error())
+
+    def _error(self) -> ApiError:
+        code = self.code or _DEFAULT_CODES.get(self.status, "server_error")
+        return ApiError(self.status, code, self.message, type=self.type, headers=self._headers())
+
+    def _headers(self) -> Mapping[str, str]:
+        if self.retry_after is None:
+            return {}
+        if self.retry_after_date and not isinstance(self.retry_after, str):
+            when = datetime.now(UTC) + timedelta(seconds=self.retry_after)
+            return {"retry-after": format_datetime(when, usegmt=True)}
+        return {"retry-after": str(self.retry_after)}
+
+
+class CdnFault(Fault):
+    """A 403 of the CDN with an HTML body. The request is not processed."""
+
+    kind: Literal["cdn_403"]
+
+    @override
+    def before(self, responses: ResponseFactory[ResponseT]) -> ResponseT | None:
+        return responses.cdn_page()
+
+
+class ResetBeforeFault(Fault):
+    """A connection reset before the request is processed."""
+
+    kind: Literal["reset_before"]
+
+    @override
+    def before(self, responses: ResponseFactory[ResponseT]) -> ResponseT | None:
+        return responses.reset()
+
+
+class ResetAfterFault(Fault):
+    """A connection reset after the request was processed and billed."""
+
+    kind: Literal["reset_after"]
+
+    @override
+    def after(self, response: ResponseT, responses: ResponseFactory[ResponseT]) -> ResponseT:
+        return responses.reset()
+
+
+class TruncatedFault(Fault):
+    """Half of the response body, after which the connection closes."""
+
+    endpoints = _ENDPOINTS - {"stream"}
+    kind: Literal["truncated"]
+
+    @override
+    def after(self, response: ResponseT, responses: ResponseFactory[ResponseT]) -> ResponseT:
+        return responses.truncate(response)
+
+
+class HangFault(Fault):
+    """No response for `seconds`, after which the connection closes. With `processed`, the request is processed."""
+
+    kind: Literal["hang"]
+    seconds: float
+    processed: bool
+
+    @override
+    def before(self, responses: ResponseFactory[ResponseT]) -> ResponseT | None:
+        return None if self.processed else responses.hang(self.seconds)
+
+    @override
+    def after(self, response: ResponseT, responses: ResponseFactory[ResponseT]) -> ResponseT:
+        return responses.hang(self.seconds)
+
+
+class DelayFault(Fault):
+    """The response, sent `seconds` late."""
+
+    kind: Literal["delay"]
+    seconds: float
+
+    @override
+    def after(self, response: ResponseT, responses: ResponseFactory[ResponseT]) -> ResponseT:
+        return responses.delay(response, self.seconds)
+
+
+class LateResultsFault(Fault):
+    """A generation that is `completed` without results for `seconds`."""
+
+    endpoints = frozenset({"submit"})
+    kind: Literal["late_results"]
+    seconds: float
+
+    @override
+    def on_accept(self, generation: Generation) -> Generation:
+        return replace(generation, late_results=self.seconds)
+
+
+class FailFault(Fault):
+    """A generation that fails."""
+
+    endpoints = frozenset({"submit"})
+    kind: Literal["fail"]
+    code: str | None
+    message: str
+
+    @override
+    def on_accept(self, generation: Generation) -> Generation:
+        return replace(generation, failure={"code": self.code or "server_error", "message": self.message})
+
+
+class VanishFault(Fault):
+    """A task that is not found."""
+
+    endpoints = frozenset({"task"})
+    kind: Literal["vanish"]
+
+    @override
+    def before(self, responses: ResponseFactory[ResponseT]) -> ResponseT | None:
+        return responses.error(not_found("The task does not exist."))
+
+
+class _StreamFault(Fault):
+    endpoints = frozenset({"stream"})
+
+
+class StreamDropFault(_StreamFault):
+    """A stream whose connection is closed after `chunks` chunks."""
+
+    kind: Literal["sse_drop"]
+    chunks: int
+
+    @override
+    def on_stream(self, chunks: int) -> StreamInterruption | None:
+        return StreamInterruption(self.chunks, silence=0.0) if self.chunks <= chunks else None
+
+
+class StreamNoDoneFault(_StreamFault):
+    """A stream that ends after its chunks, without `done`."""
+
+    kind: Literal["sse_no_done"]
+
+    @override
+    def on_stream(self, chunks: int) -> StreamInterruption | None:
+        return StreamInterruption(None)
+
+
+class StreamErrorFault(_StreamFault):
+    """A stream with an `error` event after `chunks` chunks."""
+
+    kind: Literal["sse_error"]
+    chunks: int
+    message: str
+
+    @override
+    def on_stream(self, chunks: int) -> StreamInterruption | None:
+        return StreamInterruption(self.chunks, error=self.message) if self.chunks <= chunks else None
+
+
+class StreamSilenceFault(_StreamFault):
+    """A stream that sends nothing for `seconds` after `chunks` chunks, after which the connection closes."""
+
+    kind: Literal["sse_silence"]
+    chunks: int
+    seconds: float
+
+    @override
+    def on_stream(self, chunks: int) -> StreamInterruption | None:
+        return StreamInterruption(self.chunks, silence=self.seconds) if self.chunks <= chunks else None
+
+
+AnyFault = Annotated[
+    StatusFault
+    | CdnFault
+    | ResetBeforeFault
+    | ResetAfterFault
+    | TruncatedFault
+    | HangFault
+    | DelayFault
+    | LateResultsFault
+    | FailFault
+    | VanishFault
+    | StreamDropFault
+    | StreamNoDoneFault
+    | StreamErrorFault
+    | StreamSilenceFault,
+    Field(discriminator="kind"),
+]

@@ -1,4 +1,4 @@
-"""Uploads, stored on disk and served back (contract §7)."""
+"""Uploads, stored on disk until they expire."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from urllib.parse import quote, urlsplit
 from prefect_foxapi.emulator.protocol.content import Content, UnreadableContent, media_type_of
 from prefect_foxapi.emulator.protocol.errors import storage_full, too_large
 
-FILES_KEPT = 72 * 3600.0
-"""Seconds that an upload lives (contract §7)."""
+FILE_LIFETIME = 72 * 3600.0
+"""Seconds after which an upload is deleted."""
 
-_BLOCK = 1 << 18
+_BLOCK_SIZE = 1 << 18
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -27,11 +27,11 @@ class StoredFile:
     """An upload.
 
     Attributes:
-        id: Its id.
-        filename: Its name.
-        created: When it came (Unix seconds).
-        path: Where its bytes are.
-        content: What arrived.
+        id: The id.
+        filename: The file name.
+        created: The time of the upload (Unix seconds).
+        path: The path of the stored file.
+        content: The description of its bytes.
     """
 
     id: str
@@ -45,9 +45,12 @@ class FileStore:
     """The uploads of one emulator.
 
     Args:
-        now: Gives the time.
-        max_file: Bytes that one file may have.
-        capacity: Bytes that all files may have together.
+        now: Returns the time (Unix seconds).
+        max_file: The maximum size of a file in bytes.
+        capacity: The maximum size of all files together in bytes.
+
+    Attributes:
+        port: The port that the emulator listens on, by which it recognizes the URLs of its uploads.
     """
 
     def __init__(self, now: Callable[[], float], *, max_file: int, capacity: int) -> None:
@@ -60,16 +63,21 @@ class FileStore:
         self.port = 0
 
     def add(self, source: IO[bytes], filename: str, *, auto_cleanup: bool) -> StoredFile:
-        """Store a file; blocks, so call it in a thread.
+        """Store a file and return its record. It blocks, and is meant to be called in a thread.
+
+        Args:
+            source: The file to read.
+            filename: The file name.
+            auto_cleanup: Whether the oldest uploads may be deleted to make room.
 
         Raises:
-            Problem: The file is too large, or there is no room and `auto_cleanup` is false.
+            ApiError: The file is too large, or the storage is full and `auto_cleanup` is false.
         """
         file_id = f"file-{secrets.token_hex(8)}"
         path = self._path(file_id)
         digest, size, start = hashlib.sha256(), 0, b""
         with path.open("wb") as target:
-            while block := source.read(_BLOCK):
+            while block := source.read(_BLOCK_SIZE):
                 start = start or block[:16]
                 size += len(block)
                 if size > self._max_file:
@@ -91,19 +99,19 @@ class FileStore:
         return stored
 
     def get(self, file_id: str) -> StoredFile | None:
-        """A file that still lives."""
+        """Return a file, or None if it does not exist or has expired."""
         stored = self._files.get(file_id)
-        return stored if stored is not None and self._lives(stored) else None
+        return stored if stored is not None and self._is_alive(stored) else None
 
-    def url_of(self, stored: StoredFile, origin: str) -> str:
-        """Where a file is served."""
-        return f"{origin}/files/{stored.id}/{quote(stored.filename, safe='')}"
+    def url_of(self, stored: StoredFile, base_url: str) -> str:
+        """Return the URL of a file."""
+        return f"{base_url}/files/{stored.id}/{quote(stored.filename, safe='')}"
 
-    def read_own(self, url: str) -> Content | None:
-        """What is behind a URL, if it is one of this store's; None otherwise.
+    def read_upload(self, url: str) -> Content | None:
+        """Return the content of an upload, or None if the URL is not that of an upload.
 
         Raises:
-            UnreadableContent: It was, and is no more.
+            UnreadableContent: The upload does not exist any more.
         """
         parts = urlsplit(url)
         folder, _, rest = parts.path.lstrip("/").partition("/")
@@ -115,14 +123,14 @@ class FileStore:
         return None if stored is None else stored.content
 
     def clear(self) -> None:
-        """Forget all files."""
+        """Delete all files."""
         with self._lock:
             for stored in self._files.values():
                 stored.path.unlink(missing_ok=True)
             self._files.clear()
 
     def close(self) -> None:
-        """Delete all files."""
+        """Delete all files and the folder that contains them."""
         self.clear()
         if self._folder is not None:
             self._folder.cleanup()
@@ -134,11 +142,11 @@ class FileStore:
                 self._folder = tempfile.TemporaryDirectory(prefix="foxapi-emulator-")
             return Path(self._folder.name) / file_id
 
-    def _lives(self, stored: StoredFile) -> bool:
-        return self._now() < stored.created + FILES_KEPT
+    def _is_alive(self, stored: StoredFile) -> bool:
+        return self._now() < stored.created + FILE_LIFETIME
 
     def _make_room(self, size: int, *, auto_cleanup: bool) -> None:
-        for stored in [stored for stored in self._files.values() if not self._lives(stored)]:
+        for stored in [stored for stored in self._files.values() if not self._is_alive(stored)]:
             self._remove(stored)
         while sum(stored.content.size for stored in self._files.values()) + size > self._capacity:
             if not auto_cleanup or not self._files:

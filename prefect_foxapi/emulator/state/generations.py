@@ -1,4 +1,4 @@
-"""A generation as a pure function of the time: nothing runs while it does."""
+"""Generations. Their status is a function of the time: nothing runs in the background."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from prefect_foxapi.emulator.answers.chunks import Chunk
 
-STREAM_KEPT = 15 * 60.0
-"""Seconds for which the chunks are kept after the end (contract §4)."""
+STREAM_LIFETIME = 15 * 60.0
+"""Seconds for which the chunks of a stream are kept after the end of the generation."""
 
 _PENDING_SHARE = 0.1
-_PENDING_LONGEST = 1.0
-_LATE_PROGRESS = 50
+_MAX_PENDING = 1.0
+_PROGRESS_WITHOUT_RESULTS = 50
 
 
 @dataclass
@@ -21,19 +21,19 @@ class Generation:
     """An accepted generation.
 
     Attributes:
-        id: Its id.
+        id: The id.
         kind: `llm`, `image`, `video` or `audio`.
-        model: Its model, as sent.
-        account: The API key that pays.
-        created: When it was accepted (Unix seconds).
-        duration: Seconds until its end.
-        late: Seconds after the end during which the results are missing.
+        model: The model, as sent.
+        account: The API key that pays for it.
+        created: The time of acceptance (Unix seconds).
+        duration: Seconds from acceptance to the end.
+        late_results: Seconds after the end for which the results are missing.
         streamed: Whether it was submitted with `stream: true`.
-        results: Its results.
-        chunks: What its stream sends.
-        failure: `code` and `message`, if it fails.
+        results: The results.
+        chunks: The chunks of the stream.
+        failure: `code` and `message` of the error with which it fails; None if it does not.
         cancelled: Whether it is cancelled instead of completed.
-        further: Further fields of the task.
+        extra_fields: Further fields of the task.
     """
 
     id: str
@@ -42,34 +42,34 @@ class Generation:
     account: str
     created: float
     duration: float
-    late: float = 0.0
+    late_results: float = 0.0
     streamed: bool = False
     results: list[Any] = field(default_factory=list[Any])
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     failure: Mapping[str, str] | None = None
     cancelled: bool = False
-    further: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra_fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def starts(self) -> float:
-        """When it leaves `pending`."""
-        return round(self.created + min(_PENDING_SHARE * self.duration, _PENDING_LONGEST), 6)
+        """The time at which `pending` ends (Unix seconds)."""
+        return round(self.created + min(_PENDING_SHARE * self.duration, _MAX_PENDING), 6)
 
     @property
     def ends(self) -> float:
-        """When it is over."""
+        """The time at which the generation ends (Unix seconds)."""
         return round(self.created + self.duration, 6)
 
-    def chunks_kept(self, now: float) -> bool:
-        """Whether its stream can be read."""
-        return now < self.ends + STREAM_KEPT
+    def has_stream(self, now: float) -> bool:
+        """Return whether the chunks of the stream are still kept."""
+        return now < self.ends + STREAM_LIFETIME
 
     def as_accepted(self) -> dict[str, Any]:
-        """The answer to the submission: the keys of the seed, in its order."""
+        """Return the response to the submission, with its keys in the order of the real service."""
         return self._task("pending", 0, None, None)
 
     def as_task(self, now: float) -> dict[str, Any]:
-        """The task as it is at the time `now`."""
+        """Return the task at the time `now` (Unix seconds)."""
         if now < self.starts:
             return self._task("pending", 0, None, None)
         if now < self.ends:
@@ -78,8 +78,8 @@ class Generation:
             return self._task("failed", 99, None, {**self.failure, "type": "task_error"})
         if self.cancelled:
             return self._task("cancelled", 99, None, None)
-        if now < round(self.ends + self.late, 6):
-            return self._task("completed", _LATE_PROGRESS, None, None)
+        if now < round(self.ends + self.late_results, 6):
+            return self._task("completed", _PROGRESS_WITHOUT_RESULTS, None, None)
         return {**self._task("completed", 100, self.results, None), "completed_at": self.ends}
 
     def _task(
@@ -96,5 +96,5 @@ class Generation:
             "stream": {"url": f"/v1/llm/generations/{self.id}/stream"} if self.streamed else None,
             "results": results,
             "error": error,
-            **self.further,
+            **self.extra_fields,
         }

@@ -1,4 +1,4 @@
-"""What answers say: deterministic, plainly emulated, with the facts of what arrived."""
+"""Chat completions: deterministic, marked as emulated, with notes on the attachments."""
 
 from __future__ import annotations
 
@@ -59,23 +59,23 @@ def content(completion: dict[str, Any]) -> str:
     return completion["choices"][0]["message"]["content"]
 
 
-def test_the_same_request_gets_the_same_answer(answer: Any, start: Start, connect: Connect) -> None:
-    def told(completion: dict[str, Any]) -> Any:
+def test_equal_requests_get_equal_answers(answer: Any, start: Start, connect: Connect) -> None:
+    def without_time(completion: dict[str, Any]) -> Any:
         return {**completion, "created": None}
 
     first, second = answer("What is a fox?"), answer("What is a fox?")
-    assert told(first) == told(second)
+    assert without_time(first) == without_time(second)
     assert content(first) != content(answer("What is a wolf?"))
     other = start()
     api = connect(other)
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "What is a fox?"}]}
     generation_id = api.post("/v1/llm/generations", json=body).json()["id"]
     other.advance(10)
-    assert told(api.get(f"/v1/tasks/{generation_id}").json()["results"][0]) == told(first)
+    assert without_time(api.get(f"/v1/tasks/{generation_id}").json()["results"][0]) == without_time(first)
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "declared", "fact"),
+    ("kind", "data", "declared", "note"),
     [
         ("file_url", PDF, "application/octet-stream", "file: application/pdf, 17 bytes"),
         ("audio_url", WAV, "audio/x-whatever", "audio: audio/wav, 23 bytes"),
@@ -85,12 +85,12 @@ def test_the_same_request_gets_the_same_answer(answer: Any, start: Start, connec
         ("file_url", b"plain", "text/markdown", "file: text/markdown, 5 bytes"),
     ],
 )
-def test_the_facts_of_a_data_uri(kind: str, data: bytes, declared: str, fact: str, answer: Any) -> None:
-    told = content(answer(user(attachment(kind, data_uri(data, declared))), model="gemini-3-pro-preview"))
-    assert f"- {fact}, sha256 {digest(data)}\n" in told
+def test_note_on_a_data_uri(kind: str, data: bytes, declared: str, note: str, answer: Any) -> None:
+    text = content(answer(user(attachment(kind, data_uri(data, declared))), model="gemini-3-pro-preview"))
+    assert f"- {note}, sha256 {digest(data)}\n" in text
 
 
-def test_the_facts_of_uploads_of_real_files(api: httpx.Client, answer: Any) -> None:
+def test_notes_on_uploads_of_real_files(api: httpx.Client, answer: Any) -> None:
     samples = sorted(SAMPLES.iterdir())
     kinds = {".jpg": "image", ".png": "image", ".mp4": "video", ".wav": "audio", ".mp3": "audio", ".pdf": "file"}
     chosen = [path for path in samples if path.suffix in kinds]
@@ -102,14 +102,14 @@ def test_the_facts_of_uploads_of_real_files(api: httpx.Client, answer: Any) -> N
         parts.append(attachment(f"{kinds[path.suffix]}_url", url))
         expected.append((kinds[path.suffix], path.stat().st_size, digest(path.read_bytes())))
     lines = content(answer(user(*parts), model="gemini-3-pro-preview")).splitlines()
-    told = [line for line in lines if line.startswith("- ")]
-    assert len(told) == len(expected)
-    for line, (kind, size, sha) in zip(told, expected, strict=True):
+    notes = [line for line in lines if line.startswith("- ")]
+    assert len(notes) == len(expected)
+    for line, (kind, size, sha) in zip(notes, expected, strict=True):
         assert line.startswith(f"- {kind}: ")
         assert line.endswith(f", {size} bytes, sha256 {sha}")
 
 
-def test_max_tokens_cuts(answer: Any) -> None:
+def test_max_tokens_cuts_the_content(answer: Any) -> None:
     whole, cut = answer("Say a lot " * 20), answer("Say a lot " * 20, max_tokens=16)
     assert whole["choices"][0]["finish_reason"] == "stop"
     assert cut["choices"][0]["finish_reason"] == "length"
@@ -119,7 +119,7 @@ def test_max_tokens_cuts(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("stop", ["answers", ["nothing", "answers", "Asked"]])
-def test_stop_is_honoured(stop: Any, answer: Any) -> None:
+def test_stop_cuts_the_content(stop: Any, answer: Any) -> None:
     completion = answer("hi", stop=stop)
     assert content(completion) == "[emulated] gpt-5.5 "
     assert completion["choices"][0]["finish_reason"] == "stop"
@@ -131,14 +131,14 @@ def test_usage_adds_up(answer: Any) -> None:
     assert min(usage.values()) > 0
 
 
-def test_a_tool_is_called_and_then_there_is_an_answer(answer: Any) -> None:
-    asked = {"role": "user", "content": "Use get_weather for Paris"}
-    message = answer([asked], tools=TOOLS)["choices"][0]["message"]
+def test_tool_call_is_followed_by_an_answer(answer: Any) -> None:
+    question = {"role": "user", "content": "Use get_weather for Paris"}
+    message = answer([question], tools=TOOLS)["choices"][0]["message"]
     call = message["tool_calls"][0]
     assert (call["type"], call["function"]["name"], message["content"]) == ("function", "get_weather", None)
     jsonschema.validate(json.loads(call["function"]["arguments"]), TOOLS[1]["function"]["parameters"])
-    told = {"role": "tool", "tool_call_id": call["id"], "content": "Sunny, 24 degrees"}
-    final = answer([asked, message, told], tools=TOOLS)["choices"][0]
+    output = {"role": "tool", "tool_call_id": call["id"], "content": "Sunny, 24 degrees"}
+    final = answer([question, message, output], tools=TOOLS)["choices"][0]
     assert final["finish_reason"] == "stop"
     assert "Sunny, 24 degrees" in final["message"]["content"]
 
@@ -160,11 +160,11 @@ def test_tool_choice(choice: Any, called: str | None, answer: Any) -> None:
 
 
 def test_json_object(answer: Any) -> None:
-    told = json.loads(content(answer("What is a fox?", response_format={"type": "json_object"})))
-    assert (told["emulated"], told["question"]) == (True, "What is a fox?")
+    data = json.loads(content(answer("What is a fox?", response_format={"type": "json_object"})))
+    assert (data["emulated"], data["question"]) == (True, "What is a fox?")
 
 
-def test_a_json_schema_gets_an_instance_with_the_facts_of_earlier_answers(answer: Any) -> None:
+def test_json_schema_gets_an_instance_with_the_notes_of_earlier_answers(answer: Any) -> None:
     first = content(answer(user(attachment("file_url", data_uri(PDF))), model="gemini-3-pro-preview"))
     second = content(answer(user(attachment("audio_url", data_uri(WAV))), model="gemini-3-pro-preview"))
     schema = {
@@ -182,11 +182,11 @@ def test_a_json_schema_gets_an_instance_with_the_facts_of_earlier_answers(answer
         },
         "required": ["title", "items"],
     }
-    wanted = {"type": "json_schema", "json_schema": {"name": "brief", "schema": schema, "strict": True}}
+    response_format = {"type": "json_schema", "json_schema": {"name": "brief", "schema": schema, "strict": True}}
     prompt = f"Write a brief.\n\nreport.pdf:\n{first}\n\nsound.wav:\n{second}"
-    told = json.loads(content(answer(prompt, response_format=wanted)))
-    jsonschema.validate(told, schema)
-    assert [digest(data) in item["fact"] for data, item in zip((PDF, WAV), told["items"], strict=True)] == [True, True]
+    data = json.loads(content(answer(prompt, response_format=response_format)))
+    jsonschema.validate(data, schema)
+    assert [digest(file) in item["fact"] for file, item in zip((PDF, WAV), data["items"], strict=True)] == [True, True]
 
 
 def test_scripts(emulator: Emulator, answer: Any) -> None:
@@ -214,12 +214,12 @@ def test_scripted_tool_calls(emulator: Emulator, answer: Any) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"answers": "x"}])
-def test_a_script_that_says_nothing(fields: dict[str, Any], emulator: Emulator) -> None:
-    with pytest.raises(ValueError, match="script"):
+def test_script_without_effect(fields: dict[str, Any], emulator: Emulator) -> None:
+    with pytest.raises(ValueError, match="late_results"):
         emulator.script("hi", **fields)
 
 
-def test_half_a_surrogate_pair_breaks_nothing(api: httpx.Client, emulator: Emulator, submit: Any) -> None:
+def test_half_a_surrogate_pair_is_escaped(api: httpx.Client, emulator: Emulator, submit: Any) -> None:
     prompt = "half a pair: \ud83e, and a whole fox: 🦊"
     accepted = submit(prompt, stream=True)
     emulator.advance(10)

@@ -1,4 +1,4 @@
-"""Instances for JSON schemas: those that pydantic writes, and whatever hypothesis thinks of."""
+"""Instances for the JSON schemas of pydantic, for hand-written ones, and for those that hypothesis generates."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, HttpUrl, TypeAdapter
 
-from prefect_foxapi.emulator.answers.schema_instances import UnusableSchema, instance_for
+from prefect_foxapi.emulator.answers.schema_instances import UnusableSchema, generate_instance
 
-FACTS = [
+NOTES = [
     "photo.jpg: image: image/jpeg, 12 bytes, sha256 0123456789ab",
     "sound.wav: audio: audio/wav, 9 bytes, sha256 ba9876543210",
 ]
-NOTE = "[emulated] What is it?"
+FALLBACK = "[emulated] What is it?"
 
 
 class Kind(enum.Enum):
@@ -39,7 +39,7 @@ class Item(BaseModel):
     media_type: str
     count: int | None = None
     choice: Kind
-    facts: list[str]
+    notes: list[str]
 
 
 class Brief(BaseModel):
@@ -75,7 +75,7 @@ class Bounds(BaseModel):
     different: set[Kind] = Field(min_length=2)
     table: dict[str, int]
     pair: tuple[int, str]
-    whatever: Any
+    anything: Any
     long: str = Field(min_length=500)
 
 
@@ -105,43 +105,45 @@ TYPES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("facts", [[], FACTS])
-@pytest.mark.parametrize("wanted", TYPES, ids=str)
-def test_instances_of_pydantics_schemas_validate(wanted: Any, facts: list[str]) -> None:
-    adapter = TypeAdapter(wanted)
+@pytest.mark.parametrize("notes", [[], NOTES])
+@pytest.mark.parametrize("annotation", TYPES, ids=str)
+def test_instance_of_a_pydantic_schema_validates(annotation: Any, notes: list[str]) -> None:
+    adapter = TypeAdapter(annotation)
     for seed in range(10):
-        value = instance_for(adapter.json_schema(), seed=str(seed), facts=facts, note=NOTE)
+        value = generate_instance(adapter.json_schema(), seed=str(seed), notes=notes, fallback=FALLBACK)
         adapter.validate_json(json.dumps(value))
 
 
-def test_facts_go_one_to_an_item() -> None:
-    brief = Brief.model_validate(instance_for(Brief.model_json_schema(), seed="s", facts=FACTS, note=NOTE))
+def test_array_has_an_item_for_each_note() -> None:
+    brief = Brief.model_validate(generate_instance(Brief.model_json_schema(), seed="s", notes=NOTES, fallback=FALLBACK))
     assert [item.name for item in brief.items] == ["photo.jpg", "sound.wav"]
     assert [item.kind for item in brief.items] == ["image", "audio"]
     assert [item.media_type for item in brief.items] == ["image/jpeg", "audio/wav"]
     assert [item.sha256 for item in brief.items] == ["0123456789ab", "ba9876543210"]
-    assert [item.facts for item in brief.items] == [[fact] for fact in FACTS]
-    assert all(fact in brief.summary for fact in FACTS)
-    assert brief.title == NOTE
+    assert [item.notes for item in brief.items] == [[note] for note in NOTES]
+    assert all(note in brief.summary for note in NOTES)
+    assert brief.title == FALLBACK
     assert brief.tags == ["emulated", "image", "audio"]
 
 
-def test_a_list_has_no_more_items_than_it_may() -> None:
+def test_array_respects_max_items() -> None:
     schema = {"type": "array", "items": {"type": "string"}, "maxItems": 1}
-    assert instance_for(schema, seed="s", facts=FACTS, note=NOTE) == FACTS[:1]
+    assert generate_instance(schema, seed="s", notes=NOTES, fallback=FALLBACK) == NOTES[:1]
 
 
-def test_the_seed_decides_and_nothing_else() -> None:
+def test_instance_depends_on_the_seed() -> None:
     schema = Bounds.model_json_schema()
-    first, second, third = (instance_for(schema, seed=seed, facts=[], note=NOTE) for seed in ("a", "a", "b"))
+    first, second, third = (
+        generate_instance(schema, seed=seed, notes=[], fallback=FALLBACK) for seed in ("a", "a", "b")
+    )
     assert first == second != third
 
 
-def test_the_hash_seed_changes_nothing() -> None:
+def test_instance_does_not_depend_on_the_hash_seed() -> None:
     program = (
-        "import json; from prefect_foxapi.emulator.answers.schema_instances import instance_for;"
+        "import json; from prefect_foxapi.emulator.answers.schema_instances import generate_instance;"
         "s = {'type': 'array', 'items': {'enum': ['a', 'b', 'c', 'd']}, 'uniqueItems': True, 'minItems': 3};"
-        "print(json.dumps([instance_for(s, seed=str(n), facts=[], note='') for n in range(20)]))"
+        "print(json.dumps([generate_instance(s, seed=str(n), notes=[], fallback='') for n in range(20)]))"
     )
     outputs = {
         subprocess.run(
@@ -181,8 +183,8 @@ def test_the_hash_seed_changes_nothing() -> None:
         {"title": "free"},
     ],
 )
-def test_schemas_beyond_pydantics(schema: dict[str, Any]) -> None:
-    value = instance_for(schema, seed="s", facts=FACTS, note=NOTE)
+def test_instance_of_a_hand_written_schema_validates(schema: dict[str, Any]) -> None:
+    value = generate_instance(schema, seed="s", notes=NOTES, fallback=FALLBACK)
     jsonschema.validate(value, schema)
 
 
@@ -201,9 +203,9 @@ def test_schemas_beyond_pydantics(schema: dict[str, Any]) -> None:
         {"not": {}},
     ],
 )
-def test_schemas_that_nothing_fits(schema: Any) -> None:
+def test_unusable_schema(schema: Any) -> None:
     with pytest.raises(UnusableSchema):
-        instance_for(schema, seed="s", facts=[], note=NOTE)
+        generate_instance(schema, seed="s", notes=[], fallback=FALLBACK)
 
 
 def schemas() -> st.SearchStrategy[dict[str, Any]]:
@@ -241,6 +243,6 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(schema=schemas(), facts=st.sampled_from([[], FACTS]))
-def test_any_sane_schema_gets_a_valid_instance(schema: dict[str, Any], facts: list[str]) -> None:
-    jsonschema.validate(instance_for(schema, seed="s", facts=facts, note=NOTE), schema)
+@given(schema=schemas(), notes=st.sampled_from([[], NOTES]))
+def test_instance_of_a_generated_schema_validates(schema: dict[str, Any], notes: list[str]) -> None:
+    jsonschema.validate(generate_instance(schema, seed="s", notes=notes, fallback=FALLBACK), schema)

@@ -1,4 +1,4 @@
-"""Uploads: three ways in, one way out, and how long they live."""
+"""Uploads: the three kinds, their limits, and their lifetime."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.emulator.conftest import Fetch
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 
-def told(response: httpx.Response) -> tuple[int, str]:
+def error_of(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def test_a_stream_is_stored_and_served_back(api: httpx.Client, tmp_path: Path, fetch: Fetch) -> None:
+def test_stream_upload_is_served(api: httpx.Client, tmp_path: Path, fetch: Fetch) -> None:
     path = tmp_path / "a photo.png"
     path.write_bytes(PNG)
     with path.open("rb") as file:
@@ -30,21 +30,21 @@ def test_a_stream_is_stored_and_served_back(api: httpx.Client, tmp_path: Path, f
     assert (served.content, served.headers["content-type"]) == (PNG, "image/png")
 
 
-def test_the_fields_of_a_stream(api: httpx.Client) -> None:
+def test_fields_of_a_stream_upload(api: httpx.Client) -> None:
     data = {"file_name": "other.txt", "auto_cleanup": "false"}
     stored = api.post("/v1/files/upload/stream", files={"file": ("x.txt", b"hello")}, data=data).json()
     assert stored["filename"] == "other.txt"
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-def test_base64(prefix: str, api: httpx.Client, fetch: Fetch) -> None:
+def test_base64_upload(prefix: str, api: httpx.Client, fetch: Fetch) -> None:
     body = {"file_data": prefix + base64.b64encode(PNG).decode(), "file_name": "photo.png"}
     stored = api.post("/v1/files/upload/base64", json=body).json()
     assert (stored["filename"], stored["size"]) == ("photo.png", len(PNG))
     assert fetch(stored["url"]).content == PNG
 
 
-def test_a_url_is_not_fetched_and_the_stored_file_says_so(api: httpx.Client, fetch: Fetch) -> None:
+def test_url_upload_is_not_fetched(api: httpx.Client, fetch: Fetch) -> None:
     stored = api.post("/v1/files/upload/url", json={"url": "https://example.com/a/doc.pdf"}).json()
     assert stored["filename"] == "doc.pdf"
     assert fetch(stored["url"]).text == "[emulated] https://example.com/a/doc.pdf was not fetched.\n"
@@ -62,32 +62,32 @@ def test_a_url_is_not_fetched_and_the_stored_file_says_so(api: httpx.Client, fet
     ],
 )
 def test_refused_uploads(call: str, body: Any, expected: tuple[int, str], api: httpx.Client) -> None:
-    assert told(api.post(f"/v1/files/upload/{call}", json=body)) == expected
+    assert error_of(api.post(f"/v1/files/upload/{call}", json=body)) == expected
 
 
 @pytest.mark.parametrize("form", [{"data": {"file": "no file"}, "files": {"x": ("x", b"x")}}, {"files": {"x": b"x"}}])
-def test_a_form_without_a_file(form: Any, api: httpx.Client) -> None:
-    assert told(api.post("/v1/files/upload/stream", **form)) == (400, "invalid_request_error")
+def test_form_without_a_file(form: Any, api: httpx.Client) -> None:
+    assert error_of(api.post("/v1/files/upload/stream", **form)) == (400, "invalid_request_error")
 
 
-def test_a_form_that_breaks_off(api: httpx.Client) -> None:
+def test_incomplete_form(api: httpx.Client) -> None:
     headers = {"content-type": "multipart/form-data; boundary=xyz"}
     response = api.post("/v1/files/upload/stream", content=b"--abc\r\nnonsense", headers=headers)
-    assert told(response) == (400, "invalid_request_error")
+    assert error_of(response) == (400, "invalid_request_error")
 
 
-def test_too_large(start: Any, connect: Any) -> None:
+def test_too_large_uploads(start: Any, connect: Any) -> None:
     api = connect(start(max_file=1000))
     files = {"file": ("x.bin", bytes(1001))}
-    assert told(api.post("/v1/files/upload/stream", files=files)) == (413, "file_too_large_error")
+    assert error_of(api.post("/v1/files/upload/stream", files=files)) == (413, "file_too_large_error")
     data = base64.b64encode(bytes(1001)).decode()
-    assert told(api.post("/v1/files/upload/base64", json={"file_data": data})) == (413, "file_too_large_error")
+    assert error_of(api.post("/v1/files/upload/base64", json={"file_data": data})) == (413, "file_too_large_error")
     huge = {"file": ("x.bin", bytes(200_000))}
-    assert told(api.post("/v1/files/upload/stream", files=huge)) == (413, "file_too_large_error")
+    assert error_of(api.post("/v1/files/upload/stream", files=huge)) == (413, "file_too_large_error")
     assert api.post("/v1/files/upload/stream", files={"file": ("x.bin", bytes(1000))}).status_code == 200
 
 
-def test_full_storage_evicts_the_oldest_or_refuses(start: Any, connect: Any, fetch: Fetch) -> None:
+def test_full_storage_deletes_the_oldest_or_refuses(start: Any, connect: Any, fetch: Fetch) -> None:
     api = connect(start(storage=250))
 
     def upload(cleanup: bool) -> httpx.Response:
@@ -95,13 +95,13 @@ def test_full_storage_evicts_the_oldest_or_refuses(start: Any, connect: Any, fet
         return api.post("/v1/files/upload/base64", json=body)
 
     first, second = upload(True).json(), upload(False).json()
-    assert told(upload(False)) == (403, "storage_full")
+    assert error_of(upload(False)) == (403, "storage_full")
     assert [fetch(file["url"]).status_code for file in (first, second)] == [200, 200]
     third = upload(True).json()
     assert [fetch(file["url"]).status_code for file in (first, second, third)] == [404, 200, 200]
 
 
-def test_uploads_live_for_72_hours(api: httpx.Client, emulator: Emulator, fetch: Fetch) -> None:
+def test_uploads_expire_after_72_hours(api: httpx.Client, emulator: Emulator, fetch: Fetch) -> None:
     stored = api.post("/v1/files/upload/base64", json={"file_data": "aGVsbG8="}).json()
     part = {"type": "image_url", "image_url": {"url": stored["url"]}}
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": [part]}]}
@@ -110,10 +110,10 @@ def test_uploads_live_for_72_hours(api: httpx.Client, emulator: Emulator, fetch:
     assert api.post("/v1/llm/generations", json=body).status_code == 200
     emulator.advance(1)
     assert fetch(stored["url"]).status_code == 404
-    assert told(api.post("/v1/llm/generations", json=body)) == (422, "invalid_image_url")
+    assert error_of(api.post("/v1/llm/generations", json=body)) == (422, "invalid_image_url")
 
 
-def test_a_large_stream_keeps_its_bytes(api: httpx.Client, emulator: Emulator, answer: Any) -> None:
+def test_large_stream_upload(api: httpx.Client, emulator: Emulator, answer: Any) -> None:
     data = hashlib.shake_256(b"seed").digest(5_000_000)
     stored = api.post("/v1/files/upload/stream", files={"file": ("clip.mp4", data)}).json()
     part = {"type": "video_url", "video_url": {"url": stored["url"]}}
@@ -123,7 +123,7 @@ def test_a_large_stream_keeps_its_bytes(api: httpx.Client, emulator: Emulator, a
     assert f"video: video/mp4, 5000000 bytes, sha256 {hashlib.sha256(data).hexdigest()[:12]}" in content
 
 
-def test_names_cannot_leave_the_folder(api: httpx.Client, fetch: Fetch) -> None:
+def test_path_in_a_file_name_is_removed(api: httpx.Client, fetch: Fetch) -> None:
     body = {"file_data": "aGVsbG8=", "file_name": "../../etc/pass wd?.txt"}
     stored = api.post("/v1/files/upload/base64", json=body).json()
     assert stored["filename"] == "pass wd?.txt"

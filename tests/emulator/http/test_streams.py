@@ -1,4 +1,4 @@
-"""The stream: named events, offsets, when chunks come, and that stream and task agree."""
+"""Streams: named events, offsets, the times of chunks, and the agreement of stream and task."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def joined(events: list[ServerSentEvent], name: str) -> str:
 
 
 @pytest.fixture
-def over(emulator: Emulator, api: httpx.Client, submit: Any) -> Any:
-    """Submits with a stream, lets the generation end, and gives submission, events and task."""
+def finished(emulator: Emulator, api: httpx.Client, submit: Any) -> Any:
+    """Submits a stream, waits for the end, and returns the submission, the events and the task."""
 
-    def act(*args: Any, **further: Any) -> tuple[dict[str, Any], list[ServerSentEvent], dict[str, Any]]:
-        accepted = submit(*args, stream=True, **further)
+    def act(*args: Any, **fields: Any) -> tuple[dict[str, Any], list[ServerSentEvent], dict[str, Any]]:
+        accepted = submit(*args, stream=True, **fields)
         emulator.advance(10)
         return accepted, read(api, accepted), api.get(f"/v1/tasks/{accepted['id']}").json()
 
     return act
 
 
-def test_chunks_then_done(over: Any) -> None:
-    accepted, events, task = over()
+def test_chunks_then_done(finished: Any) -> None:
+    accepted, events, task = finished()
     assert [event.event for event in events] == ["chunk"] * (len(events) - 1) + ["done"]
     assert events[-1].json() == {"total_chunks": len(events) - 1}
     first, last = events[0].json(), events[-2].json()
@@ -63,8 +63,8 @@ def test_chunks_then_done(over: Any) -> None:
     assert joined(events, "content") == completion["choices"][0]["message"]["content"]
 
 
-def test_a_thinking_models_thoughts_are_only_in_the_stream(over: Any) -> None:
-    _, events, task = over(model="gemini-3-pro-preview")
+def test_reasoning_is_only_in_the_stream(finished: Any) -> None:
+    _, events, task = finished(model="gemini-3-pro-preview")
     assert joined(events, "reasoning_content").startswith("[emulated thoughts]")
     assert "reasoning" not in json.dumps(task["results"][0]["choices"])
     assert joined(events, "content") == task["results"][0]["choices"][0]["message"]["content"]
@@ -72,7 +72,7 @@ def test_a_thinking_models_thoughts_are_only_in_the_stream(over: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("further", "thinks"),
+    ("fields", "thinks"),
     [
         ({}, False),
         ({"reasoning_effort": "high"}, True),
@@ -81,52 +81,52 @@ def test_a_thinking_models_thoughts_are_only_in_the_stream(over: Any) -> None:
         ({"thinking": {"type": "disabled"}}, False),
     ],
 )
-def test_claude_thinks_when_asked(further: dict[str, Any], thinks: bool, over: Any) -> None:
-    _, events, _ = over(model="claude-opus-4-7", max_tokens=64, **further)
+def test_claude_thinks_on_request(fields: dict[str, Any], thinks: bool, finished: Any) -> None:
+    _, events, _ = finished(model="claude-opus-4-7", max_tokens=64, **fields)
     assert bool(joined(events, "reasoning_content")) is thinks
 
 
-def test_thoughts_alone_are_an_answer(emulator: Emulator, over: Any) -> None:
+def test_reasoning_without_content(emulator: Emulator, finished: Any) -> None:
     emulator.script(when="count", answer="", reasoning="One, two, three.")
-    _, events, task = over()
+    _, events, task = finished()
     assert joined(events, "reasoning_content") == "One, two, three."
     assert task["results"][0]["choices"][0]["message"]["content"] == ""
 
 
-def test_tool_calls_come_in_pieces(over: Any) -> None:
-    _, events, task = over("What is the weather?", tools=[TOOL])
-    pieces = [delta["tool_calls"][0] for delta in deltas(events) if "tool_calls" in delta]
+def test_tool_call_is_split_into_deltas(finished: Any) -> None:
+    _, events, task = finished("What is the weather?", tools=[TOOL])
+    parts = [delta["tool_calls"][0] for delta in deltas(events) if "tool_calls" in delta]
     message = task["results"][0]["choices"][0]["message"]
-    assert len(pieces) > 3
-    assert {piece["index"] for piece in pieces} == {0}
-    assert [piece.get("id") for piece in pieces] == [message["tool_calls"][0]["id"], *[None] * (len(pieces) - 1)]
-    arguments = "".join(piece["function"]["arguments"] for piece in pieces)
-    assert pieces[0]["function"]["name"] == "get_weather"
+    assert len(parts) > 3
+    assert {part["index"] for part in parts} == {0}
+    assert [part.get("id") for part in parts] == [message["tool_calls"][0]["id"], *[None] * (len(parts) - 1)]
+    arguments = "".join(part["function"]["arguments"] for part in parts)
+    assert parts[0]["function"]["name"] == "get_weather"
     assert arguments == message["tool_calls"][0]["function"]["arguments"]
     assert message["content"] is None
     assert events[-2].json()["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_usage_in_the_stream_when_asked(over: Any) -> None:
-    _, events, task = over(stream_options={"include_usage": True})
+def test_usage_in_the_stream_on_request(finished: Any) -> None:
+    _, events, task = finished(stream_options={"include_usage": True})
     last = events[-2].json()
     assert (last["choices"], last["usage"]) == ([], task["results"][0]["usage"])
 
 
-def test_every_offset_replays_the_rest(api: httpx.Client, over: Any) -> None:
-    accepted, events, _ = over()
+def test_every_offset_replays_the_remaining_chunks(api: httpx.Client, finished: Any) -> None:
+    accepted, events, _ = finished()
     total = len(events) - 1
 
-    def stripped(some: list[ServerSentEvent]) -> list[Any]:
+    def without_times(some: list[ServerSentEvent]) -> list[Any]:
         return [(event.event, {**event.json(), "emulated_at": None}) for event in some]
 
     for offset in range(total + 1):
-        assert stripped(read(api, accepted, offset)) == stripped(events[offset:])
+        assert without_times(read(api, accepted, offset)) == without_times(events[offset:])
     assert [event.event for event in read(api, accepted, total + 5)] == ["done"]
 
 
-def test_chunks_are_gone_after_15_minutes(api: httpx.Client, emulator: Emulator, over: Any) -> None:
-    accepted, _, _ = over()
+def test_chunks_expire_after_15_minutes(api: httpx.Client, emulator: Emulator, finished: Any) -> None:
+    accepted, _, _ = finished()
     emulator.advance(15 * 60 - 1)
     assert api.get(accepted["stream"]["url"]).status_code == 200
     emulator.advance(1)
@@ -134,43 +134,43 @@ def test_chunks_are_gone_after_15_minutes(api: httpx.Client, emulator: Emulator,
     assert api.get(f"/v1/tasks/{accepted['id']}").json()["results"]
 
 
-def test_a_failure_is_an_error_event(emulator: Emulator, over: Any) -> None:
+def test_failure_is_an_error_event(emulator: Emulator, finished: Any) -> None:
     emulator.script(when="count", fail={"code": "upstream_error", "message": "no luck"})
-    _, events, task = over()
+    _, events, task = finished()
     assert events[-1].event == "error"
     assert events[-1].json() == {"message": "no luck"}
     assert len(events) > 2
     assert task["status"] == "failed"
 
 
-def test_a_cancellation_is_an_error_event(emulator: Emulator, over: Any) -> None:
+def test_cancellation_is_an_error_event(emulator: Emulator, finished: Any) -> None:
     emulator.script(when="count", cancel=True)
-    _, events, _ = over()
+    _, events, _ = finished()
     assert events[-1].event == "error"
 
 
-def test_done_comes_before_late_results(emulator: Emulator, over: Any) -> None:
+def test_done_is_sent_before_late_results(emulator: Emulator, finished: Any) -> None:
     emulator.script(when="count", late_results=60)
-    _, events, task = over()
+    _, events, task = finished()
     assert events[-1].event == "done"
     assert (task["status"], task["results"]) == ("completed", None)
 
 
-def test_the_stepped_clock_wakes_streams(api: httpx.Client, emulator: Emulator, submit: Any) -> None:
+def test_stepped_clock_wakes_streams(api: httpx.Client, emulator: Emulator, submit: Any) -> None:
     emulator.script(when="count", answer="one two three four five six seven")
-    accepted, began = submit(stream=True), emulator.now()
+    accepted, accepted_at = submit(stream=True), emulator.now()
     with connect_sse(api, "GET", accepted["stream"]["url"]) as source:
         events = source.iter_sse()
-        # Pending for a second, then nine chunks in nine seconds: each step brings one.
+        # One second of `pending`, then a chunk per second.
         emulator.advance(1)
         for second in range(2, 11):
             emulator.advance(1)
             event = next(events)
-            assert (event.event, event.json()["emulated_at"]) == ("chunk", began + second)
+            assert (event.event, event.json()["emulated_at"]) == ("chunk", accepted_at + second)
         assert next(events).json() == {"total_chunks": 9}
 
 
-def test_a_real_clock_spreads_chunks_over_the_duration(start: Any, connect: Any) -> None:
+def test_real_clock_spreads_chunks_over_the_duration(start: Any, connect: Any) -> None:
     emulator = start(stepped=False, duration=0.6)
     api = connect(emulator)
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -186,7 +186,7 @@ def test_a_real_clock_spreads_chunks_over_the_duration(start: Any, connect: Any)
     assert max(arrived - at for arrived, at in arrivals) < 0.2
 
 
-def test_comments_keep_a_silent_stream_alive(start: Any, connect: Any) -> None:
+def test_comments_keep_an_idle_stream_alive(start: Any, connect: Any) -> None:
     emulator = start(keep_alive=0.05)
     api = connect(emulator)
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -196,24 +196,24 @@ def test_comments_keep_a_silent_stream_alive(start: Any, connect: Any) -> None:
     assert len(comments) == 3
 
 
-def _comments(response: httpx.Response, wanted: int) -> list[str]:
+def _comments(response: httpx.Response, count: int) -> list[str]:
     found: list[str] = []
     for line in response.iter_lines():
         if line.startswith(":"):
             found.append(line)
-        if len(found) == wanted:
+        if len(found) == count:
             break
     return found
 
 
-def test_stopping_cuts_streams_off(start: Any, connect: Any) -> None:
+def test_stop_closes_streams(start: Any, connect: Any) -> None:
     emulator = start()
     api = connect(emulator)
     body = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     accepted = api.post("/v1/llm/generations", json=body).json()
     with api.stream("GET", accepted["stream"]["url"]) as response:
-        began = time.monotonic()
+        started = time.monotonic()
         emulator.stop()
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - started < 1.5
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             response.read()
