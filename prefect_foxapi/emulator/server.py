@@ -50,7 +50,7 @@ class Emulator:
         models: The available chat models.
         late_results: Seconds for which each generation is `completed` without results.
         credits: The initial balance of each account.
-        report_credits: Whether tasks contain `usage` with `credits_reserved`.
+        report_credits: Whether tasks contain `usage` with `credits_reserved` and `user_group`, as in production.
         refuse_library_agents: Whether requests with the default User-Agent of an HTTP library get a 403 from the CDN.
         max_body: The maximum size of the body of a submission in bytes.
         max_file: The maximum size of an upload in bytes.
@@ -71,7 +71,7 @@ class Emulator:
         models: Sequence[Model] = MODELS,
         late_results: float = 0.0,
         credits: int = 1_000_000,
-        report_credits: bool = False,
+        report_credits: bool = True,
         refuse_library_agents: bool = True,
         max_body: int = 20_000_000,
         max_file: int = 100_000_000,

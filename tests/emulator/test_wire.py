@@ -32,12 +32,19 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
+def without_usage(task: dict[str, Any], emulator: Emulator) -> dict[str, Any]:
+    """Return the task as documented: production adds `usage`, which must agree with the billing ledger."""
+    submission = next(entry for entry in emulator.ledger() if entry.generation_id == task["id"])
+    assert task["usage"] == {"credits_reserved": submission.credits, "user_group": "default"}
+    return {name: value for name, value in task.items() if name != "usage"}
+
+
 def test_documented_request_and_response(api: httpx.Client, emulator: Emulator, payload: Payload) -> None:
     request, expected = payload("seed_request"), payload("seed_response")
     response = api.post("/v1/llm/generations", json=request)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
-    got = response.json()
+    got = without_usage(response.json(), emulator)
     assert list(got) == list(expected)
     assert re.fullmatch(rf"task-llm-{int(emulator.now())}-[a-z0-9]{{8}}", got["id"])
     assert {**expected, "id": got["id"], "created": int(emulator.now())} == got
@@ -63,10 +70,11 @@ def test_all_documented_messages_are_tested(payload: Payload) -> None:
 
 
 def test_submission_with_a_stream(start: Any, connect: Any, payload: Payload) -> None:
-    api = connect(start(report_credits=True))
+    api = connect(start())
     expected = payload("submitted_with_stream")
     body = {"model": "claude-opus-4-7", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 64}
     got = api.post("/v1/llm/generations", json={**body, "stream": True}).json()
+    assert got["usage"]["user_group"] == "default"
     assert shape(got) == shape(expected)
     assert got["stream"]["url"] == f"/v1/llm/generations/{got['id']}/stream"
 
@@ -78,9 +86,10 @@ def test_task_from_pending_to_completed(
     url = f"/v1/tasks/{accepted['id']}?sync_upstream=true"
     assert api.get(url).json() == accepted
     emulator.advance(5)
-    assert api.get(url).json() == {**payload("task_processing"), "id": accepted["id"], "created": accepted["created"]}
+    expected = {**payload("task_processing"), "id": accepted["id"], "created": accepted["created"]}
+    assert without_usage(api.get(url).json(), emulator) == expected
     emulator.advance(5)
-    completed = api.get(url).json()
+    completed = without_usage(api.get(url).json(), emulator)
     assert completed.pop("completed_at") == pytest.approx(emulator.now(), abs=0.001)
     assert shape(completed) == shape(payload("task_completed"))
     assert completed["results"][0]["choices"][0]["finish_reason"] == "stop"
@@ -90,8 +99,8 @@ def test_completed_without_results(api: httpx.Client, emulator: Emulator, submit
     emulator.script(when="count", late_results=3)
     accepted = submit()
     emulator.advance(10)
-    expected = {"id": accepted["id"], "created": accepted["created"]}
-    assert api.get(f"/v1/tasks/{accepted['id']}").json() == {**payload("task_completed_without_results"), **expected}
+    expected = {**payload("task_completed_without_results"), "id": accepted["id"], "created": accepted["created"]}
+    assert without_usage(api.get(f"/v1/tasks/{accepted['id']}").json(), emulator) == expected
     emulator.advance(3)
     assert api.get(f"/v1/tasks/{accepted['id']}").json()["results"]
 
@@ -101,9 +110,14 @@ def test_failed(api: httpx.Client, emulator: Emulator, submit: Any, payload: Pay
     emulator.script(when="count", fail={"code": "upstream_error", "message": "The upstream gave up."})
     accepted = submit()
     emulator.advance(10)
-    got = api.get(f"/v1/tasks/{accepted['id']}").json()
+    got = without_usage(api.get(f"/v1/tasks/{accepted['id']}").json(), emulator)
     assert {**expected, "id": accepted["id"], "created": accepted["created"]} == got
     assert list(got) == list(expected)
+
+
+def test_usage_can_be_turned_off(start: Any, connect: Any, payload: Payload) -> None:
+    api = connect(start(report_credits=False))
+    assert list(api.post("/v1/llm/generations", json=payload("seed_request")).json()) == list(payload("seed_response"))
 
 
 def test_models(api: httpx.Client, payload: Payload) -> None:
@@ -125,6 +139,6 @@ def test_credits(api: httpx.Client, payload: Payload) -> None:
 
 def test_media(api: httpx.Client, emulator: Emulator, payload: Payload) -> None:
     got = api.post("/v1/images/generations", json={"model": "gpt-image-2", "prompt": "a fox", "size": "1:1"}).json()
-    assert shape(got) == shape(payload("media_submitted"))
+    assert shape(without_usage(got, emulator)) == shape(payload("media_submitted"))
     emulator.advance(10)
     assert shape(api.get(f"/v1/tasks/{got['id']}").json()["results"]) == shape(payload("media_results"))

@@ -57,7 +57,8 @@ async def stream(context: RequestContext) -> Response:
     interruption = context.fault.on_stream(len(generation.chunks[int(offset) :]))
     silent = interruption is not None and interruption.silence
     ping: Any = _NO_KEEP_ALIVE if silent else context.service.settings.keep_alive
-    return EventSourceResponse(_events(context, generation, int(offset), interruption), ping=ping)
+    # LF as in production: a client may split the stream at empty lines of LF.
+    return EventSourceResponse(_events(context, generation, int(offset), interruption), ping=ping, sep="\n")
 
 
 def _generation(context: RequestContext) -> Generation:

@@ -63,6 +63,17 @@ def test_chunks_then_done(finished: Any) -> None:
     assert joined(events, "content") == completion["choices"][0]["message"]["content"]
 
 
+def test_lines_end_with_lf(api: httpx.Client, emulator: Emulator, submit: Any) -> None:
+    accepted = submit(stream=True)
+    emulator.advance(10)
+    text = api.get(accepted["stream"]["url"]).text
+    assert "\r" not in text
+    blocks = text.removesuffix("\n\n").split("\n\n")
+    events = [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+    assert [event["event"] for event in events] == ["chunk"] * (len(events) - 1) + ["done"]
+    assert json.loads(events[-1]["data"]) == {"total_chunks": len(events) - 1}
+
+
 def test_reasoning_is_only_in_the_stream(finished: Any) -> None:
     _, events, task = finished(model="gemini-3-pro-preview")
     assert joined(events, "reasoning_content").startswith("[emulated thoughts]")
@@ -194,16 +205,18 @@ def test_comments_keep_an_idle_stream_alive(start: Any, connect: Any) -> None:
     with api.stream("GET", accepted["stream"]["url"]) as response:
         comments = _comments(response, 3)
     assert len(comments) == 3
+    assert not any(comment.endswith("\r") for comment in comments)
 
 
 def _comments(response: httpx.Response, count: int) -> list[str]:
     found: list[str] = []
-    for line in response.iter_lines():
-        if line.startswith(":"):
-            found.append(line)
-        if len(found) == count:
+    text = ""
+    for part in response.iter_text():
+        text += part
+        found = [line for line in text.split("\n")[:-1] if line.startswith(":")]
+        if len(found) >= count:
             break
-    return found
+    return found[:count]
 
 
 def test_stop_closes_streams(start: Any, connect: Any) -> None:
