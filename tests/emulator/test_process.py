@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import signal
 import socket
@@ -18,6 +19,7 @@ import aiohttp
 import httpx
 import pytest
 
+from prefect_foxapi.emulator.__main__ import run
 from prefect_foxapi.emulator.http.app import build_app
 from prefect_foxapi.emulator.state.clock import Clock
 from prefect_foxapi.emulator.state.service import EmulatedService
@@ -66,7 +68,7 @@ def test_port() -> None:
         port = taken.getsockname()[1]
         refused = subprocess.run(command("--port", str(port)), capture_output=True, text=True, timeout=30, check=False)
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"error: cannot listen on 127.0.0.1:{port}:")
+    assert f"127.0.0.1:{port}" in refused.stderr
     process = subprocess.Popen(command("--port", str(port)), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == f"FoxAPI emulator on http://127.0.0.1:{port}\n"
@@ -174,18 +176,69 @@ def test_options_and_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "named"),
     [
-        (["--duration", "soon"], "error: "),
-        (["--faults", "/nonexistent.json"], "error: "),
-        (["--jitter", "2"], "error: "),
-        (["--port", "many"], "usage: "),
+        (["--duration", "soon"], "soon"),
+        (["--faults", "/nonexistent.json"], "/nonexistent.json"),
+        (["--jitter", "2"], "jitter"),
+        (["--port", "many"], "--port"),
+        (["--colour", "red"], "--colour"),
     ],
 )
-def test_invalid_options(options: list[str], complaint: str) -> None:
+def test_invalid_options(options: list[str], named: str) -> None:
     refused = subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(complaint)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert named in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "named"),
+    [
+        ("--faults", '[{"kind": "status"}, {"kind": "status", "probability": 2}]', "probability"),
+        ("--faults", '{"kind": "vanish", "endpoint": "submit"}', "vanish"),
+        ("--scripts", '{"answer": "x"}', "when"),
+        ("--scripts", "no JSON", "line 1"),
+    ],
+)
+def test_invalid_files(option: str, content: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "given.json").write_text(content)
+    options = (option, str(tmp_path / "given.json"))
+    refused = subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert named in refused.stderr
+
+
+def test_help_names_every_option_and_exit_code() -> None:
+    shown = subprocess.run(command("--help"), capture_output=True, text=True, timeout=30, check=True)
+    for name in inspect.signature(run).parameters:
+        assert f"--{name.replace('_', '-')} " in shown.stdout
+    codes = [line.split()[0] for line in shown.stdout.partition("Exit codes")[2].splitlines() if line.strip()]
+    assert codes == ["0", "1", "2"]
+
+
+PARENT = """
+import sys
+from cyclopts import App
+from prefect_foxapi.emulator.__main__ import app
+parent = App(name="parent")
+parent.command(app, name="emulator")
+assert "prefect" not in sys.modules
+parent(["emulator", "--port", sys.argv[1]])
+"""
+
+
+def test_command_can_be_mounted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        mounted = [sys.executable, "-W", "error", "-c", PARENT]
+        refused = subprocess.run([*mounted, port], capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    process = subprocess.Popen([*mounted, "0"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("FoxAPI emulator on http://127.0.0.1:")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    process.stdout.close()
 
 
 async def test_500_streams_at_once() -> None:
