@@ -254,7 +254,7 @@ async def test_500_streams_at_once() -> None:
                     accepted: dict[str, Any] = await response.json()
                 async with session.get(accepted["stream"]["url"]) as response:
                     text = await response.text()
-                return text.count("signal: chunk"), text.count("signal: done")
+                return text.count("event: chunk"), text.count("event: done")
 
             seen = await asyncio.gather(*(read(number) for number in range(count)))
         assert {done for _, done in seen} == {1}
