@@ -210,7 +210,7 @@ def test_unusable_schema(schema: Any) -> None:
 
 def schemas() -> st.SearchStrategy[dict[str, Any]]:
     small = st.integers(0, 4)
-    leaves = st.one_of(
+    scalars = st.one_of(
         st.sampled_from([{"type": "boolean"}, {"type": "null"}, {"type": "string", "format": "date"}]),
         st.builds(lambda low, more: {"type": "integer", "minimum": low, "maximum": low + more}, small, small),
         st.builds(
@@ -239,7 +239,7 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
             st.builds(lambda options: {"anyOf": options}, st.lists(inner, min_size=1, max_size=3)),
         )
 
-    return st.recursive(leaves, deeper, max_leaves=8)
+    return st.recursive(scalars, deeper, max_leaves=8)
 
 
 @settings(max_examples=150, deadline=None)
