@@ -13,7 +13,7 @@ import pytest
 
 from prefect_foxapi.emulator import Emulator
 
-API_PAYLOADS = Path(__file__).parents[1] / "wire"
+API_PAYLOADS = Path(__file__).parents[1] / "api_payloads"
 Start = Callable[..., Emulator]
 Connect = Callable[..., httpx.Client]
 Fetch = Callable[[str], httpx.Response]
