@@ -35,13 +35,9 @@ from .models.messages import user as user
 from .models.requests import GenerationRequest as GenerationRequest
 from .tasks.account import aget_credits as aget_credits
 from .tasks.account import alist_models as alist_models
-from .tasks.account import alist_unsettled as alist_unsettled
-from .tasks.account import asettle as asettle
 from .tasks.account import aupload_file as aupload_file
 from .tasks.account import get_credits as get_credits
 from .tasks.account import list_models as list_models
-from .tasks.account import list_unsettled as list_unsettled
-from .tasks.account import settle as settle
 from .tasks.account import upload_file as upload_file
 from .tasks.generations import agenerate as agenerate
 from .tasks.generations import astream_generation as astream_generation
@@ -52,4 +48,8 @@ from .tasks.generations import stream_generation as stream_generation
 from .tasks.generations import submit_generation as submit_generation
 from .tasks.generations import wait_for_generation as wait_for_generation
 from .tasks.retries import is_retryable as is_retryable
+from .tasks.settlement import alist_unsettled as alist_unsettled
+from .tasks.settlement import asettle as asettle
+from .tasks.settlement import list_unsettled as list_unsettled
+from .tasks.settlement import settle as settle
 from .version import __version__ as __version__

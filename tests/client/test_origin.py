@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.config import checked_origin
+from prefect_foxapi.client.config import checked_base_url
 from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.errors import (
@@ -134,7 +134,7 @@ async def test_key_is_stripped(make_client: MakeClient) -> None:
     ],
 )
 def test_origins(base_url: str, origin: str) -> None:
-    assert str(checked_origin(base_url, allow_http=False)) == origin
+    assert checked_base_url(base_url, allow_http=False) == origin
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_origins(base_url: str, origin: str) -> None:
         ("ftp://api.foxapi.cc", "is not an http(s) URL"),
         ("https://", "is not an http(s) URL"),
         ("https://api.foxapi.cc:port", "is not a URL"),
-        ("https://api.foxapi.cc/v1", "https://api.foxapi.cc/ say, without /v1"),
+        ("https://api.foxapi.cc/v1", "https://api.foxapi.cc/ for example, without /v1"),
         ("https://api.foxapi.cc/?a=b", "without /v1 or anything else"),
         ("https://api.foxapi.cc/#x", "without /v1 or anything else"),
         ("https://user:secret@api.foxapi.cc", "without /v1 or anything else"),

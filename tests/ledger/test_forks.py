@@ -91,7 +91,7 @@ child = os.fork()
 if child == 0:
     assert background().call(session()) != before
     database = None
-    module._of_the_parent.clear()
+    module._parents_loops.clear()
     gc.collect()
     sys.exit(0)
 assert ended_well(child)

@@ -125,7 +125,7 @@ def test_tool_calls_written_differently() -> None:
 def test_origin_written_differently() -> None:
     for base_url in ("https://api.foxapi.cc/", " https://API.foxapi.cc:443"):
         block = FoxAPICredentials(api_key=SecretStr("sk-a"), base_url=base_url)
-        assert block.origin == BASE_URL
+        assert block.client_config.base_url == BASE_URL
 
 
 # Anything that can change the answer changes the key.
