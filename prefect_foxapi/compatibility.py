@@ -7,8 +7,9 @@ importable, and the classes keep them as their `__module__`, so that both versio
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = __package__ or "prefect_foxapi"
@@ -35,6 +36,7 @@ _MOVED = {
 
 # Names that also changed, by former module.
 _RENAMED = {
+    "policies": {"Reading": "ProgressReading"},
     "signals": {
         "CoolingDown": "CooldownStarted",
         "RequestRepeated": "RetryScheduled",
@@ -74,7 +76,7 @@ def install() -> None:
 
 
 def keep_stored_path(namespace: dict[str, Any], module: str) -> None:
-    """Give the public classes of a module the path under which 0.1.0 stored their instances.
+    """Give the public classes of a module, and their methods, the path under which 0.1.0 stored them.
 
     Args:
         namespace: The `globals()` of the module that defines the classes. It must not postpone annotations: pydantic
@@ -84,3 +86,21 @@ def keep_stored_path(namespace: dict[str, Any], module: str) -> None:
     for name, value in namespace.items():
         if isinstance(value, type) and value.__module__ == namespace["__name__"] and not name.startswith("_"):
             value.__module__ = module
+            for member in vars(value).values():
+                if isinstance(member, FunctionType) and member.__module__ == namespace["__name__"]:
+                    member.__module__ = module
+
+
+def keep_stored_function(function: Callable[..., Any], module: str, name: str) -> None:
+    """Give a function the path under which 0.1.0 stored it.
+
+    A pickle of a class that is derived from `Generation`, such as `Generation[Product]`, names the functions that the
+    class uses.
+
+    Args:
+        function: The function.
+        module: The module of its path, from which it is importable.
+        name: Its name there.
+    """
+    function.__module__ = module
+    function.__name__ = function.__qualname__ = name

@@ -4,6 +4,14 @@ Stored results name their classes by this path, so every class that a task retur
 """
 
 from prefect_foxapi.models.account import Credits, Model, UploadedFile
+from prefect_foxapi.models.base import (
+    GenerationId,
+    Index,
+    WireModel,
+    checked_generation_id,
+    null_as_empty,
+    null_as_zero,
+)
 from prefect_foxapi.models.completions import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -20,10 +28,14 @@ from prefect_foxapi.models.completions import (
 from prefect_foxapi.models.generations import (
     Generation,
     GenerationSnapshot,
+    Origin,
     StreamLink,
     SubmittedGeneration,
     UnsettledGeneration,
 )
+
+# Names of version 0.1.0, of which pickles hold the last two.
+Wire, _or_empty, _or_first = WireModel, null_as_empty, null_as_zero
 
 __all__ = [
     "ChatCompletion",
@@ -36,8 +48,11 @@ __all__ = [
     "FunctionCall",
     "FunctionCallDelta",
     "Generation",
+    "GenerationId",
     "GenerationSnapshot",
+    "Index",
     "Model",
+    "Origin",
     "StreamLink",
     "SubmittedGeneration",
     "ToolCall",
@@ -45,4 +60,7 @@ __all__ = [
     "UnsettledGeneration",
     "UploadedFile",
     "Usage",
+    "Wire",
+    "WireModel",
+    "checked_generation_id",
 ]

@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from prefect_foxapi.compatibility import keep_stored_function
+
 Random = Callable[[], float]
 """Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
 
@@ -28,18 +30,20 @@ def checked_generation_id(value: str) -> str:
 GenerationId = Annotated[str, AfterValidator(checked_generation_id)]
 
 
-def _null_as_empty(value: Any) -> Any:
+def null_as_empty(value: Any) -> Any:
+    """Return an empty tuple for None, and any other value itself."""
     return () if value is None else value
 
 
-def _null_as_zero(value: Any) -> Any:
+def null_as_zero(value: Any) -> Any:
+    """Return 0 for None, and any other value itself."""
     return 0 if value is None else value
 
 
-NullAsEmpty = BeforeValidator(_null_as_empty)
+NullAsEmpty = BeforeValidator(null_as_empty)
 """Annotates a tuple that FoxAPI may send as null."""
 
-Index = Annotated[int, BeforeValidator(_null_as_zero)]
+Index = Annotated[int, BeforeValidator(null_as_zero)]
 
 
 class WireModel(BaseModel):
@@ -61,3 +65,8 @@ class PolicyModel(BaseModel):
     """A frozen set of options; a misspelled one is refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+
+keep_stored_function(checked_generation_id, "prefect_foxapi.models", "checked_generation_id")
+keep_stored_function(null_as_empty, "prefect_foxapi.models", "_or_empty")
+keep_stored_function(null_as_zero, "prefect_foxapi.models", "_or_first")
