@@ -8,7 +8,7 @@ import pytest
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.ledger import Ledger, State
-from tests.ledger.world import (
+from tests.support.factories import (
     ACCOUNT,
     BASE_URL,
     DEADLINE,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.ledger.children import run_program
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import MakeLedger, sqlite_url
+from tests.support.factories import MakeLedger, sqlite_url
+from tests.support.postgres import PostgresForTests
+from tests.support.subprocesses import run_program
 
 _BEGIN = """
 import asyncio, gc, os, sys, threading
@@ -17,7 +17,7 @@ from prefect_foxapi.tasks.event_loop import background, close_background
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Ledger
 from prefect_foxapi.ledger.database.base import open_database
-from tests.ledger.world import submitted
+from tests.support.factories import submitted
 
 def open_ledger():
     ledger = Ledger(sys.argv[1])

@@ -10,7 +10,7 @@ from prefect_foxapi.engine.recorder import LedgerRecorder
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Lease, Ledger
 from prefect_foxapi.models.requests import GenerationRequest
-from tests.ledger.world import Clock, MakeLedger
+from tests.support.factories import Clock, MakeLedger
 
 CALL = GenerationCall(
     request=GenerationRequest.build("count 1 to 3", model="gpt-5.5"),

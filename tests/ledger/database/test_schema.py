@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Ledger, State
 from prefect_foxapi.ledger.database.schema import VERSION
-from tests.ledger.children import Child, claim_at_once
-from tests.ledger.world import ACCOUNT, BASE_URL, OWNER, RESULT, MakeLedger, claim, kept, row_of
+from tests.support.factories import ACCOUNT, BASE_URL, OWNER, RESULT, MakeLedger, claim, kept, row_of
+from tests.support.subprocesses import Child, claim_at_once
 
 # As version 1 made it, word for word: a generation had no kind then.
 _VERSION_1 = (

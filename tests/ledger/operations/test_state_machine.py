@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from prefect_foxapi.errors import InvalidRequest, LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State, Submission
-from tests.ledger.world import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
+from tests.support.factories import DEADLINE, OWNER, RESULT, Clock, claim, claimant, sqlite_url, subject
 
 T = TypeVar("T")
 
@@ -332,7 +332,7 @@ def _check(url: str, folder: Path, *, file: Path | None, examples: int) -> None:
     loop = asyncio.new_event_loop()
     clocks = [Clock(), Clock(), Clock()]
     # Nobody cuts the power here, and without waiting for the disk there is time for more examples.
-    options: dict[str, Any] = {"retention": None, "spill_folder": folder / "spill", "synchronous": "OFF"}
+    options: dict[str, Any] = {"retention": None, "recovery_folder": folder / "spill", "synchronous": "OFF"}
     # The last one keeps no results.
     ledgers = [Ledger(url, clock=clock, keep_results=clock is not clocks[-1], **options) for clock in clocks]
     names = {"loop": loop, "ledgers": ledgers, "clocks": clocks, "file": file}

@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State, Submission
 from prefect_foxapi.ledger.database.errors import is_about_data
-from tests.ledger.world import (
+from tests.support.factories import (
     DEADLINE,
     OWNER,
     RESULT,

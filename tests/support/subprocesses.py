@@ -16,11 +16,11 @@ from typing import Any
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger
-from tests.ledger.world import claim, claimed, submitted
+from tests.support.factories import claim, claimed, submitted
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 # Importing costs more than all the rest: the processes are forked from one that has done it.
-_CONTEXT.set_forkserver_preload(["tests.ledger.children"])
+_CONTEXT.set_forkserver_preload(["tests.support.subprocesses"])
 
 
 class Child:
@@ -119,7 +119,7 @@ def hold_lock(pipe: Connection, path: Path) -> None:
     pipe.send("free")
 
 
-def run_into_full_disk(pipe: Connection, url: str, spill_folder: Path, limit: int) -> None:
+def run_into_full_disk(pipe: Connection, url: str, recovery_folder: Path, limit: int) -> None:
     """Submit while no file can grow beyond `limit` bytes, then look again without the limit."""
     # The signal would end the process before the system call can fail.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -128,7 +128,7 @@ def run_into_full_disk(pipe: Connection, url: str, spill_folder: Path, limit: in
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     async def main() -> dict[str, Any]:
-        ledger = Ledger(url, spill_folder=spill_folder)
+        ledger = Ledger(url, recovery_folder=recovery_folder)
         said: dict[str, Any] = {}
         await submitted(ledger, "before", "gen-0")
         mine = await claimed(ledger)
@@ -141,11 +141,11 @@ def run_into_full_disk(pipe: Connection, url: str, spill_folder: Path, limit: in
             await ledger.accepted(mine, "gen-1")
         except LedgerError as error:
             said["accepted"] = error
-        said["spilled"] = {path.name: path.read_text() for path in spill_folder.glob("*/*")}
+        said["spilled"] = {path.name: path.read_text() for path in recovery_folder.glob("*/*")}
         limit_files(resource.RLIM_INFINITY)
         said["later"] = await claim(ledger)
         said["another"] = await claim(ledger, "another")
-        said["left"] = list(spill_folder.glob("*/*"))
+        said["left"] = list(recovery_folder.glob("*/*"))
         await ledger.aclose()
         return said
 

@@ -12,8 +12,8 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, State
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
+from tests.support.factories import OWNER, RESULT, MakeLedger, claim, claimed, kept, row_of
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def own_postgres() -> Iterator[PostgresForTests]:
 async def test_a_stopped_server(own_postgres: PostgresForTests, make_ledger: MakeLedger, tmp_path: Path) -> None:
     url = await asyncio.to_thread(own_postgres.new_database)
     spill = tmp_path / "spill"
-    ledger, forgetful = make_ledger(url, spill_folder=spill), make_ledger(url, spill_folder=None)
+    ledger, forgetful = make_ledger(url, recovery_folder=spill), make_ledger(url, recovery_folder=None)
     mine, another = await claimed(ledger), await claimed(forgetful, "key-2")
     refused = await claimed(ledger, "key-3")
     await asyncio.to_thread(own_postgres.stop)

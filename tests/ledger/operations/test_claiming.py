@@ -8,7 +8,7 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State, Submission
-from tests.ledger.world import (
+from tests.support.factories import (
     ACCOUNT,
     BASE_URL,
     DEADLINE,

@@ -6,7 +6,7 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State
-from tests.ledger.world import (
+from tests.support.factories import (
     BASE_URL,
     DEADLINE,
     ERROR,

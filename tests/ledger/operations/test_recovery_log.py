@@ -13,8 +13,7 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import (
+from tests.support.factories import (
     ACCOUNT,
     BASE_URL,
     DEADLINE,
@@ -29,6 +28,7 @@ from tests.ledger.world import (
     sqlite_url,
     subject,
 )
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def spill(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_ledger(make_ledger: MakeLedger) -> MakeLedger:
-    return lambda url, **options: make_ledger(url, **{"spill_folder": None, **options})
+    return lambda url, **options: make_ledger(url, **{"recovery_folder": None, **options})
 
 
 async def _spilled(ledger: Ledger, mine: Lease, generation_id: str, path: Path) -> LedgerError:
@@ -168,13 +168,13 @@ async def test_nobody_left_to_tell_tells_the_log(ledger: Ledger, spill: Path, ca
     assert len(list(spill.iterdir())) == 1
 
 
-async def test_two_databases_share_a_spill_folder(
+async def test_two_databases_share_a_recovery_folder(
     postgres: PostgresForTests, make_ledger: MakeLedger, url: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "spill"
-    ledger = make_ledger(url, spill_folder=folder)
+    ledger = make_ledger(url, recovery_folder=folder)
     database = await asyncio.to_thread(postgres.new_database)
     await _spilled(ledger, await claimed(ledger), "gen-1", tmp_path / "ledger" / "ledger.db")
-    elsewhere = make_ledger(database, spill_folder=folder)
+    elsewhere = make_ledger(database, recovery_folder=folder)
     assert isinstance(await elsewhere.claim(subject(), claimant(), deadline=DEADLINE), Lease)
     assert (await kept(ledger)).generation_id == "gen-1"

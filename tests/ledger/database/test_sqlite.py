@@ -12,8 +12,8 @@ import pytest
 
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Lease, Ledger, State
-from tests.ledger.children import Child, hold_lock, run, run_into_full_disk
-from tests.ledger.world import BASE_URL, MakeLedger, claim, claimed, kept, row_of, sqlite_url, submitted
+from tests.support.factories import BASE_URL, MakeLedger, claim, claimed, kept, row_of, sqlite_url, submitted
+from tests.support.subprocesses import Child, hold_lock, run, run_into_full_disk
 
 
 @pytest.fixture

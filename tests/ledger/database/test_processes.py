@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.ledger import Lease, Ledger, State
-from tests.ledger.children import Child, claim_and_hang, claim_at_once, run_program
-from tests.ledger.world import DEADLINE, Clock, MakeLedger, claim, claimed, kept, row_of
+from tests.support.factories import DEADLINE, Clock, MakeLedger, claim, claimed, kept, row_of
+from tests.support.subprocesses import Child, claim_and_hang, claim_at_once, run_program
 
 
 def _at_once(
@@ -73,7 +73,7 @@ import asyncio, sys, threading
 from contextlib import suppress
 from prefect_foxapi.tasks.event_loop import background
 from prefect_foxapi.ledger import Ledger
-from tests.ledger.world import claimed
+from tests.support.factories import claimed
 
 ledger = Ledger(sys.argv[1])
 begun = threading.Event()
