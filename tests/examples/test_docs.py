@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import prefect_foxapi
 from prefect_foxapi.emulator import Emulator
 from tests.examples.conftest import ROOT
 from tests.examples.markdown import Example, examples
@@ -54,3 +55,13 @@ def test_a_page_has_one_title(page: Path) -> None:
     titles = re.findall(r"^# .+", text, re.MULTILINE)
     # The changelog and the page for contributors are the files of the project.
     assert len(titles) == (0 if "--8<--" in page.read_text(encoding="utf-8") else 1)
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    listed = re.findall(
+        r"^::: prefect_foxapi\.(\w+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(listed) == len(set(listed))
+    # A task stands for its asynchronous twin as well.
+    twins = {f"a{name}" for name in listed}
+    assert set(prefect_foxapi.__all__) - twins - {"__version__"} == set(listed)
