@@ -42,7 +42,7 @@ class FoxAPISettings(PrefectBaseSettings):
         description="What to do if it cannot be determined whether a submission was accepted: raise, or pay again.",
     )
 
-    def spill_folder(self) -> Path:
+    def recovery_folder(self) -> Path:
         """Where ids are kept that a broken ledger could not take."""
         return get_current_settings().home / "foxapi"
 
