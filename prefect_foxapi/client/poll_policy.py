@@ -4,12 +4,13 @@ Nothing here sleeps, reads a clock or draws a random number by itself: the calle
 """
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Self
 
+from cachetools import LRUCache
 from pydantic import model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
@@ -70,6 +71,12 @@ class DurationSample:
         return cls(ordered, _quantile(logs, 0.5), math.hypot(spread, _PRIOR_SPREAD / math.sqrt(len(ordered))))
 
 
+@dataclass
+class _History:
+    recent: deque[float]
+    sample: DurationSample | None = None
+
+
 class Durations:
     """What this process has learned of how long generations take: the last few of each model. Thread-safe.
 
@@ -80,10 +87,8 @@ class Durations:
 
     def __init__(self, *, sample_size: int = 64, models: int = 256) -> None:
         self._sample_size = sample_size
-        self._models = models
         self._lock = Lock()
-        self._recent: OrderedDict[str, deque[float]] = OrderedDict()
-        self._samples: dict[str, DurationSample] = {}
+        self._histories: LRUCache[str, _History] = LRUCache(models)
 
     def record(self, model: str, seconds: float, *, unfinished_at: float | None = None) -> None:
         """Remember how long a generation took; what cannot be a duration is passed over.
@@ -99,23 +104,21 @@ class Durations:
         if not 0 < seconds < math.inf:
             return
         with self._lock:
-            self._recent.setdefault(model, deque(maxlen=self._sample_size)).append(seconds)
-            self._recent.move_to_end(model)
-            self._samples.pop(model, None)
-            if len(self._recent) > self._models:
-                forgotten, _ = self._recent.popitem(last=False)
-                self._samples.pop(forgotten, None)
+            history = self._histories.get(model)
+            if history is None:
+                history = self._histories[model] = _History(deque(maxlen=self._sample_size))
+            history.recent.append(seconds)
+            history.sample = None
 
     def of(self, model: str) -> DurationSample | None:
-        """What is known of a model, or None. It is worked out once for as long as nothing new is recorded."""
-        sample = self._samples.get(model)
-        if sample is not None:
-            return sample
+        """Return what is known of a model, or None."""
         with self._lock:
-            recent = self._recent.get(model)
-            if recent is None:
+            history = self._histories.get(model)
+            if history is None:
                 return None
-            return self._samples.setdefault(model, DurationSample.of(recent))
+            if history.sample is None:
+                history.sample = DurationSample.of(history.recent)
+            return history.sample
 
 
 def next_delay(

@@ -9,13 +9,12 @@ from pydantic import ValidationError
 
 from prefect_foxapi.client.config import ClientConfig
 from prefect_foxapi.client.waiter import WaitOptions
-from prefect_foxapi.errors import OutputInvalid
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity
 from prefect_foxapi.models.completions import Usage
 from prefect_foxapi.models.generation_key import salted_key
 from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin
 from prefect_foxapi.models.requests import GenerationRequest
-from prefect_foxapi.models.structured_output import errors_of
+from prefect_foxapi.models.structured_output import output_invalid
 
 # FoxAPI deletes media files after 24 hours. A result is not replayed in their last one.
 _MEDIA_LIFETIME = 23 * 3600.0
@@ -135,13 +134,8 @@ class Result:
         try:
             return Generation.from_snapshot(self.snapshot, **known)
         except ValidationError as error:
-            raise OutputInvalid(
-                f"what generation {self.snapshot.id} answered is not a chat completion: {error.error_count()} errors; "
-                "it is in `generation.results`, and sample=1 asks again",
-                errors=errors_of(error),
-                generation=Generation.from_snapshot(self.snapshot, **known, raw=True),
-                generation_id=self.snapshot.id,
-            ) from error
+            raw = Generation.with_raw_results(self.snapshot, **known)
+            raise output_invalid(raw, "a chat completion", error) from error
 
     @property
     def is_media(self) -> bool:

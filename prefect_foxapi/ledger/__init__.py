@@ -6,6 +6,7 @@ line to inspect a ledger and to settle open generations.
 
 from typing import TYPE_CHECKING, Any
 
+from prefect_foxapi.compatibility import moved_name
 from prefect_foxapi.ledger.records import Claimant, Decision, GenerationIdentity, Lease, State, Submission, Usage
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["Claimant", "Decision", "GenerationIdentity", "Lease", "Ledger", "Sta
 def __getattr__(name: str) -> Any:
     # Imported on first use: SQLAlchemy takes a quarter of a second, and not every process submits something.
     if name != "Ledger":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return moved_name("ledger", name)
     from prefect_foxapi.ledger.ledger import Ledger
 
     return Ledger

@@ -3,6 +3,9 @@
 Stored results name their classes by this path, so every class that a task returns is importable from here.
 """
 
+from typing import Any
+
+from prefect_foxapi.compatibility import moved_name
 from prefect_foxapi.models.account import Credits, Model, UploadedFile
 from prefect_foxapi.models.completions import (
     ChatCompletion,
@@ -46,3 +49,8 @@ __all__ = [
     "UploadedFile",
     "Usage",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Pickles of 0.1.0 import more than the public names.
+    return moved_name("models", name)

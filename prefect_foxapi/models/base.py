@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from prefect_foxapi.compatibility import keep_stored_path
+
 Random = Callable[[], float]
 """Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
 
@@ -28,18 +30,19 @@ def checked_generation_id(value: str) -> str:
 GenerationId = Annotated[str, AfterValidator(checked_generation_id)]
 
 
-def _null_as_empty(value: Any) -> Any:
+# Pickles of version 0.1.0 name these two functions.
+def _or_empty(value: Any) -> Any:
     return () if value is None else value
 
 
-def _null_as_zero(value: Any) -> Any:
+def _or_first(value: Any) -> Any:
     return 0 if value is None else value
 
 
-NullAsEmpty = BeforeValidator(_null_as_empty)
+NullAsEmpty = BeforeValidator(_or_empty)
 """Annotates a tuple that FoxAPI may send as null."""
 
-Index = Annotated[int, BeforeValidator(_null_as_zero)]
+Index = Annotated[int, BeforeValidator(_or_first)]
 
 
 class WireModel(BaseModel):
@@ -61,3 +64,7 @@ class PolicyModel(BaseModel):
     """A frozen set of options; a misspelled one is refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+
+# Results that version 0.1.0 stored name these by this path.
+keep_stored_path(globals(), "prefect_foxapi.models")

@@ -13,24 +13,31 @@ from typing import Any, cast
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.attachments import attachment_digest
-from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest
+from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest, KeyRole
 
 KEY_VERSION = 1
 
-# Every field and argument is named in one of these; a test fails when one is added and nobody decided.
+_FIELDS_IN_THE_KEY = GenerationRequest.fields_with(KeyRole.IN_THE_KEY)
+# For these, null says the same as leaving the field out.
+_OPTIONAL_FIELDS = frozenset(
+    name for name in _FIELDS_IN_THE_KEY if GenerationRequest.model_fields[name].default is None
+)
+_FIELDS_NOT_IN_THE_KEY = GenerationRequest.fields_with(KeyRole.NOT_IN_THE_KEY)
+
+# Every argument of a task and every field of the block is named in one of these; a test fails for one that is not.
 IN_THE_KEY = frozenset(
     {
-        *("model", "messages", "max_tokens", "temperature", "top_p", "stop"),
+        *_FIELDS_IN_THE_KEY,
         *("prompt", "output_type", "sample", "openai_parameters", "credentials", "base_url", "account", "api_key"),
     }
 )
 NOT_IN_THE_KEY = frozenset(
     {
-        *("stream", "timeout", "poll", "on_delta", "on_ambiguous", "log_lines"),
+        *_FIELDS_NOT_IN_THE_KEY,
+        *("timeout", "poll", "on_delta", "on_ambiguous", "log_lines"),
         *("submit_timeout", "connect_timeout", "max_connections", "allow_http"),
     }
 )
-_NOTHING_SAID = frozenset({"max_tokens", "temperature", "top_p", "stop"})
 
 
 def digests_of(request: GenerationRequest) -> dict[str, str]:
@@ -107,7 +114,7 @@ def _canonical_body(body: dict[str, Any], digests: Mapping[str, str]) -> dict[st
     kept = {
         name: value
         for name, value in body.items()
-        if name != "stream" and not (value is None and name in _NOTHING_SAID)
+        if name not in _FIELDS_NOT_IN_THE_KEY and not (value is None and name in _OPTIONAL_FIELDS)
     }
     kept["messages"] = [_canonical_message(message, digests) for message in body["messages"]]
     return kept

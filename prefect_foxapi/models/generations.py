@@ -147,30 +147,63 @@ class Generation(WireModel, Generic[T]):
         origin: Origin,
         reasoning: str | None = None,
         latency: float | None = None,
-        raw: bool = False,
     ) -> "Generation[Any]":
-        """Make a generation of a snapshot that has its result; with `raw`, of whatever its results are.
+        """Return the generation of a snapshot that has its result.
+
+        Args:
+            snapshot: The last snapshot.
+            origin: Whether the generation was paid for now, or found.
+            reasoning: The reasoning that the stream had.
+            latency: Seconds from the call to the result.
 
         Raises:
             pydantic.ValidationError: The results of a text generation are not a chat completion.
         """
-        completion = None if raw else snapshot.completion()
-        choice = completion.choices[0] if completion else None
-        return Generation(
-            generation_id=snapshot.id,
-            model=snapshot.model or (completion.model if completion and completion.model else ""),
-            text=(choice.message.content or "") if choice else "",
-            reasoning=reasoning or (choice.message.reasoning_content if choice else None),
-            tool_calls=choice.message.tool_calls if choice else (),
-            finish_reason=choice.finish_reason if choice else None,
-            usage=completion.usage if completion else None,
-            credits=snapshot.credits,
-            created=datetime.fromtimestamp(snapshot.created, UTC) if snapshot.created else None,
-            latency=latency,
-            origin=origin,
-            completion=completion,
-            results=() if completion else tuple(snapshot.results or ()),
-        )
+        return _generation(snapshot, snapshot.completion(), origin, reasoning, latency)
+
+    @classmethod
+    def with_raw_results(
+        cls,
+        snapshot: GenerationSnapshot,
+        *,
+        origin: Origin,
+        reasoning: str | None = None,
+        latency: float | None = None,
+    ) -> "Generation[Any]":
+        """Return the generation of a snapshot with `results` as FoxAPI gave them, whatever they are.
+
+        Args:
+            snapshot: The last snapshot.
+            origin: Whether the generation was paid for now, or found.
+            reasoning: The reasoning that the stream had.
+            latency: Seconds from the call to the result.
+        """
+        return _generation(snapshot, None, origin, reasoning, latency)
+
+
+def _generation(
+    snapshot: GenerationSnapshot,
+    completion: ChatCompletion | None,
+    origin: Origin,
+    reasoning: str | None,
+    latency: float | None,
+) -> Generation[Any]:
+    choice = completion.choices[0] if completion else None
+    return Generation(
+        generation_id=snapshot.id,
+        model=snapshot.model or (completion.model if completion and completion.model else ""),
+        text=(choice.message.content or "") if choice else "",
+        reasoning=reasoning or (choice.message.reasoning_content if choice else None),
+        tool_calls=choice.message.tool_calls if choice else (),
+        finish_reason=choice.finish_reason if choice else None,
+        usage=completion.usage if completion else None,
+        credits=snapshot.credits,
+        created=datetime.fromtimestamp(snapshot.created, UTC) if snapshot.created else None,
+        latency=latency,
+        origin=origin,
+        completion=completion,
+        results=() if completion else tuple(snapshot.results or ()),
+    )
 
 
 class SubmittedGeneration(WireModel):

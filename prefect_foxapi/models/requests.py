@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from enum import Enum
+from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -25,6 +26,18 @@ _DOCUMENTED = {
 }
 
 
+_PositiveInt = Annotated[int, Field(gt=0)]
+_Temperature = Annotated[int | float, Field(ge=0, le=2)]
+_Probability = Annotated[int | float, Field(ge=0, le=1)]
+
+
+class KeyRole(Enum):
+    """Whether a field of a request is part of the generation key. Each field is annotated with one of these."""
+
+    IN_THE_KEY = "in the key"
+    NOT_IN_THE_KEY = "not in the key"
+
+
 class GenerationRequest(RequestModel):
     """A request for a generation. Parameters of OpenAI chat that are not named here are kept and sent on.
 
@@ -38,13 +51,28 @@ class GenerationRequest(RequestModel):
         stop: Where to stop.
     """
 
-    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
-    stream: bool = False
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    temperature: Annotated[int | float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[int | float, Field(ge=0, le=1)] | None = None
-    stop: str | tuple[str, ...] | None = None
+    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), KeyRole.IN_THE_KEY]
+    messages: Annotated[tuple[Message, ...], Field(min_length=1), KeyRole.IN_THE_KEY]
+    stream: Annotated[bool, KeyRole.NOT_IN_THE_KEY] = False
+    max_tokens: Annotated[_PositiveInt | None, KeyRole.IN_THE_KEY] = None
+    temperature: Annotated[_Temperature | None, KeyRole.IN_THE_KEY] = None
+    top_p: Annotated[_Probability | None, KeyRole.IN_THE_KEY] = None
+    stop: Annotated[str | tuple[str, ...] | None, KeyRole.IN_THE_KEY] = None
+
+    @classmethod
+    def fields_with(cls, role: KeyRole) -> frozenset[str]:
+        """Return the names of the fields that have a role in the generation key.
+
+        Raises:
+            TypeError: A field has no role, or two.
+        """
+        roles = {
+            name: [item for item in info.metadata if isinstance(item, KeyRole)]
+            for name, info in cls.model_fields.items()
+        }
+        if undecided := [name for name, found in roles.items() if len(found) != 1]:
+            raise TypeError(f"annotate {', '.join(undecided)} of {cls.__name__} with one KeyRole")
+        return frozenset(name for name, found in roles.items() if found == [role])
 
     @field_validator("messages", mode="before")
     @classmethod
@@ -86,14 +114,21 @@ class GenerationRequest(RequestModel):
                         yield f"messages.{number}.content.{position}.{part.type}", part
 
     def with_attachments(self, urls: Mapping[str, str]) -> Self:
-        """This request with some attachments' URLs replaced: `{url as it is: url as it shall be}`."""
+        """Return this request with other URLs for its attachments.
+
+        Args:
+            urls: The new URL for each URL that is replaced.
+        """
         if not urls:
             return self
         body = self.body()
-        for path, part in self.attachments():
-            if part.attachment.url in urls:
-                _, number, _, position, kind = path.split(".")
-                body["messages"][int(number)]["content"][int(position)][kind]["url"] = urls[part.attachment.url]
+        for message in body["messages"]:
+            content = message.get("content")
+            for part in cast("list[dict[str, Any]]", content) if isinstance(content, list) else ():
+                attachment = part[part["type"]]
+                if isinstance(attachment, dict):
+                    fields = cast("dict[str, Any]", attachment)
+                    fields["url"] = urls.get(fields["url"], fields["url"])
         return type(self).model_validate(body)
 
 

@@ -7,11 +7,15 @@ import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
-from prefect_foxapi.errors import InvalidRequest
+from prefect_foxapi.compatibility import keep_stored_path
+from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+
+if TYPE_CHECKING:
+    from prefect_foxapi.models.generations import Generation
 
 _FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _TYPE, _VALUE = "__type__", "__value__"
@@ -161,6 +165,25 @@ def _find_class(path: str) -> Any:
     return cast("Any", found)
 
 
-def errors_of(error: ValidationError) -> list[dict[str, Any]]:
-    """What pydantic found, as plain data."""
-    return [dict(item) for item in error.errors(include_url=False, include_context=False)]
+def output_invalid(generation: Generation[Any], expected: str, error: ValidationError) -> OutputInvalid:
+    """Return the error for an answer that does not validate.
+
+    Args:
+        generation: The generation, whose `parsed` is empty.
+        expected: What the answer should have been, with its article: "a chat completion".
+        error: What pydantic found.
+    """
+    cut_off = ' (it was cut off: finish_reason is "length"; raise max_tokens)'
+    return OutputInvalid(
+        f"the answer of generation {generation.generation_id} is not {expected}"
+        f"{cut_off if generation.finish_reason == 'length' else ''}: {error.error_count()} errors; the answer is in "
+        "this error's `generation`, and sample=1 asks for another one",
+        text=generation.text,
+        errors=[dict(item) for item in error.errors(include_url=False, include_context=False)],
+        generation=generation,
+        generation_id=generation.generation_id,
+    )
+
+
+# Pickles of version 0.1.0 name these by this path.
+keep_stored_path(globals(), "prefect_foxapi.output")

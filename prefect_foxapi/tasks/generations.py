@@ -13,13 +13,13 @@ from prefect_foxapi.client.poll_policy import PollPolicy
 from prefect_foxapi.client.waiter import OnDelta, WaitOptions
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.calls import GenerationCall, GenerationRef
-from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generation_key import digests_of, generation_key
 from prefect_foxapi.models.generations import Generation, SubmittedGeneration
 from prefect_foxapi.models.messages import Prompt
 from prefect_foxapi.models.requests import build_request, refuse_options
-from prefect_foxapi.models.structured_output import OutputSchema, errors_of, output_schema
+from prefect_foxapi.models.structured_output import OutputSchema, output_invalid, output_schema
 from prefect_foxapi.observability import LineLogger
 from prefect_foxapi.settings import current_settings
 from prefect_foxapi.tasks.caching import (
@@ -299,16 +299,7 @@ def _parsed(generation: Generation[Any], schema: OutputSchema) -> Generation[Any
     try:
         return generation.model_copy(update={"parsed": schema.parse(generation.text)})
     except ValidationError as error:
-        cut = ' (it was cut off: finish_reason is "length", so raise max_tokens)'
-        raise OutputInvalid(
-            f"the answer of generation {generation.generation_id} is not a valid {schema.name}"
-            f"{cut if generation.finish_reason == 'length' else ''}: {error.error_count()} errors; it is kept, and "
-            "sample=1 asks again",
-            text=generation.text,
-            errors=errors_of(error),
-            generation=generation,
-            generation_id=generation.generation_id,
-        ) from error
+        raise output_invalid(generation, f"a valid {schema.name}", error) from error
 
 
 generate, agenerate = task_pair(_generate, cache_policy=GenerationCachePolicy())

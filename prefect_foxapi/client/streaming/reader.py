@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
+import httpx
+from httpx_sse import ServerSentEvent
 from pydantic import BaseModel, ValidationError
 
 from prefect_foxapi.client.streaming.accumulator import Accumulator
-from prefect_foxapi.client.streaming.sse import MAX_EVENT, Event, EventDecoder
+from prefect_foxapi.client.streaming.sse import MAX_EVENT, read_events
 from prefect_foxapi.errors import UnreadableResponse
 from prefect_foxapi.models.completions import ChatCompletionChunk
 
@@ -18,8 +21,8 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 _EXCERPT = 200
 
-# A bare `data:` is a chunk (contract §4); `message` is the standard's name for an event without one.
-_CHUNK_NAMES = frozenset({"chunk", "", "message"})
+# An event that names no type, which FoxAPI also sends for chunks, has the type `message`.
+_CHUNK_TYPES = frozenset({"chunk", "message"})
 
 
 class _Done(BaseModel):
@@ -31,22 +34,20 @@ class StreamReader:
 
     Args:
         max_event: Bytes that one event may have.
-        max_answer: Characters of events that the whole stream may have.
+        max_answer: Characters of data that the events of the whole stream may have.
 
     Attributes:
-        answer: What has come so far.
-        finished: Whether the stream has come to its end, a good one or a bad one. What comes after it is ignored.
+        answer: What has been received so far.
+        finished: Whether the stream has ended, with `done` or with an error. What follows is ignored.
         failure: The message of an `error` event, or None.
-        total_chunks: How many chunks the server says it sent, or None.
+        total_chunks: How many chunks FoxAPI says it sent, or None.
 
     Example:
         reader = StreamReader()
         while not reader.finished:
-            # connect to …/stream?offset={reader.offset}
-            for block in connection:
-                for chunk in reader.feed(block):
-                    print(chunk.choices[0].delta.content)
-            reader.restarted()
+            async with client.open_stream("gen-1", offset=reader.offset, silence=60) as response:
+                async for chunk in reader.read(response):
+                    print(chunk.text)
     """
 
     def __init__(self, *, max_event: int = MAX_EVENT, max_answer: int = MAX_ANSWER) -> None:
@@ -57,59 +58,58 @@ class StreamReader:
         self._max_event = max_event
         self._max_answer = max_answer
         self._size = 0
-        self._decoder = EventDecoder(max_event)
 
     @property
     def offset(self) -> int:
-        """How many chunks were received: where to go on (contract §4)."""
+        """How many chunks were received: the offset at which the next connection starts."""
         return self.answer.chunks
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is whole: `done` was seen, and its count is ours.
+        """Whether the answer is whole: `done` was received, and its number of chunks is that of the chunks here.
 
-        A stream that is finished without failure and yet not complete has lost something on the way, and nobody can
-        know where: only the generation itself (contract §3) has the whole answer.
+        A stream that is finished without failure and not complete has lost chunks. Only the generation itself has the
+        whole answer then.
         """
         return self.finished and self.failure is None and self.total_chunks in (None, self.offset)
 
-    def feed(self, block: bytes) -> Iterator[ChatCompletionChunk]:
-        """Take the next bytes and yield the chunks that they complete. Iterate to the end before feeding more.
+    async def read(self, response: httpx.Response) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """Yield the chunks of one connection, which was opened at `offset`, until it ends or the stream is finished.
 
-        A chunk counts as received when it is yielded; what was not iterated over comes again after `restarted`.
+        A chunk counts as received when it is yielded. What was not iterated over comes again with the next connection,
+        and so does an event that the connection left incomplete.
+
+        Args:
+            response: A response whose body was not read yet.
 
         Raises:
-            UnreadableResponse: The stream is not what the contract says. The chunks before that were yielded.
+            UnreadableResponse: An event is too large or is not what its type says, or the whole stream is too large.
+                The chunks before that were yielded.
         """
-        if self.finished:
-            return
-        for event in self._decoder.feed(block):
-            chunk = self._interpret(event)
-            if chunk is not None:
-                self.answer.add(chunk)
-                yield chunk
-            if self.finished:
-                return
+        async with aclosing(read_events(response, max_event=self._max_event)) as events:
+            async for event in events:
+                chunk = self._interpret(event)
+                if chunk is not None:
+                    self.answer.add(chunk)
+                    yield chunk
+                if self.finished:
+                    return
 
-    def restarted(self) -> None:
-        """Begin with a new connection, made at `offset`: what the last one left unfinished is thrown away."""
-        self._decoder = EventDecoder(self._max_event)
-
-    def _interpret(self, event: Event) -> ChatCompletionChunk | None:
+    def _interpret(self, event: ServerSentEvent) -> ChatCompletionChunk | None:
         self._size += len(event.data)
         if self._size > self._max_answer:
             raise UnreadableResponse(f"The stream has more than {self._max_answer} characters")
-        if event.name == "done":
+        if event.event == "done":
             self.total_chunks = _parsed(_Done, event).total_chunks if event.data else None
             self.finished = True
-        elif event.name == "error":
+        elif event.event == "error":
             self._fail(event.data)
-        elif event.name in _CHUNK_NAMES and event.data:
+        elif event.event in _CHUNK_TYPES and event.data:
             if event.data.strip() == "[DONE]":
                 self.finished = True
                 return None
             chunk = _parsed(ChatCompletionChunk, event)
-            # OpenAI's way to tell an error in a stream: unnamed, and known by its content alone.
+            # OpenAI sends an error within a stream without a type; only its content tells it from a chunk.
             if chunk.choices or not (chunk.model_extra or {}).get("error"):
                 return chunk
             self._fail(event.data)
@@ -126,7 +126,7 @@ class _Failure(BaseModel):
 
 
 def _failure_message(data: str) -> str:
-    """The message of an `error` event. The event is the end whatever it says, so nothing about it is required."""
+    # An `error` event ends the stream whatever its data is, so no field of it is required.
     try:
         failure = _Failure.model_validate_json(data)
     except ValidationError:
@@ -135,12 +135,12 @@ def _failure_message(data: str) -> str:
     return failure.message or (str(inner) if inner else data[:_EXCERPT])
 
 
-def _parsed(kind: type[M], event: Event) -> M:
+def _parsed(kind: type[M], event: ServerSentEvent) -> M:
     try:
         return kind.model_validate_json(event.data)
     except ValidationError as error:
         reason = error.errors(include_input=False, include_url=False)[0]["msg"]
         raise UnreadableResponse(
-            f"The stream has a {event.name or 'chunk'!r} event that cannot be read ({reason})",
+            f"The stream has an event of the type {event.event!r} that cannot be read ({reason})",
             excerpt=event.data[:_EXCERPT],
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
 import httpx
@@ -69,14 +69,11 @@ async def read_stream(
         broken: FoxAPIError
         try:
             async with source.open_stream(generation_id, offset=reader.offset, silence=silence) as response:
-                reader.restarted()
                 with translate_transport_errors(paid=False, generation_id=generation_id):
-                    async for block in response.aiter_bytes():
-                        for chunk in reader.feed(block):
+                    async with aclosing(reader.read(response)) as chunks:
+                        async for chunk in chunks:
                             failures = 0
                             yield chunk
-                        if reader.finished:
-                            break
             if reader.failure is not None:
                 said = redacted(str(reader.failure))
                 raise GenerationFailed(f"the stream ended with an error: {said}", generation_id=generation_id)

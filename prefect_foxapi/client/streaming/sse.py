@@ -1,101 +1,89 @@
-"""Reading a stream: from bytes to events, to chunks, to an answer (contract §4). Nothing here does I/O.
-
-`httpx-sse` decodes a whole response and has no bound on an event's size; this is fed byte by byte if need be, can be
-begun anew at an offset, and is bounded.
-"""
+"""Server-sent events of a response, decoded by `httpx-sse` from a byte stream whose events have a bounded size."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent
 
 from prefect_foxapi.errors import UnreadableResponse
 
 MAX_EVENT = 16 * 1024 * 1024
 
-# By the standard these three end a line and nothing else does: U+2028 and U+0085 may stand in the middle of JSON.
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EXCERPT = 200
 
 
-@dataclass(frozen=True)
-class Event:
-    """A server-sent event. Its name is empty where the server gave none."""
+def read_events(response: httpx.Response, *, max_event: int = MAX_EVENT) -> AsyncGenerator[ServerSentEvent, None]:
+    """Yield each event of a response when its blank line arrives.
 
-    name: str
-    data: str
-
-
-class EventDecoder:
-    """Turns bytes, split anywhere, into events.
+    An event that names no type has the type `message`. Some events have no data: `id` and `retry` alone make one.
 
     Args:
+        response: A response whose body was not read yet. Its content type is not checked.
         max_event: Bytes that one event may have.
+
+    Raises:
+        UnreadableResponse: An event is larger than `max_event`. The events before it were yielded.
+    """
+    stream = _BoundedLines(response.aiter_bytes(), max_event)
+    headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+    return EventSource(httpx.Response(response.status_code, headers=headers, stream=stream)).aiter_sse()
+
+
+class _BoundedLines(httpx.AsyncByteStream):
+    """Whole lines that end in LF, without a byte-order mark, whose events have at most `max_event` bytes.
+
+    `httpx-sse` itself would keep an event without end, and hold a line that ends in CR until more bytes arrive.
     """
 
-    def __init__(self, max_event: int = MAX_EVENT) -> None:
+    def __init__(self, blocks: AsyncIterable[bytes], max_event: int) -> None:
+        self._blocks = blocks
         self._max_event = max_event
         self._partial = bytearray()
-        self._after_cr = False
-        self._at_start = True
-        self._name = b""
-        self._data: list[bytes] = []
-        self._size = 0
+        self._data_size = 0
+        self._is_start = True
 
-    def feed(self, block: bytes) -> Iterator[Event]:
-        """Take the next bytes and yield the events that they complete. Iterate to the end before feeding more.
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        after_cr = False
+        async for block in self._blocks:
+            received = block[1:] if after_cr and block.startswith(b"\n") else block
+            after_cr = block.endswith(b"\r")
+            if b"\r" in received:
+                received = received.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            *lines, rest = received.split(b"\n")
+            if lines:
+                lines[0] = self._completed(lines[0])
+                if accepted := self._within_bounds(lines):
+                    yield b"\n".join([*lines[:accepted], b""])
+                if accepted < len(lines):
+                    raise self._too_large(lines[accepted])
+            self._partial += rest
+            if self._data_size + len(self._partial) > self._max_event:
+                raise self._too_large(self._partial)
 
-        Raises:
-            UnreadableResponse: An event is larger than allowed.
-        """
-        if not block:
-            return
-        if self._after_cr and block.startswith(b"\n"):
-            block = block[1:]
-        # The line is given out at its CR: waiting for an LF that may not come would delay it until the next event.
-        self._after_cr = block.endswith(b"\r")
-        *lines, rest = _LINE_END.split(block)
-        for ending in lines:
-            line = ending
-            if self._partial:
-                line = bytes(self._partial + ending)
-                self._partial.clear()
-            event = self._take(line)
-            if event is not None:
-                yield event
-        self._partial += rest
-        self._check_size(len(self._partial))
+    def _completed(self, end: bytes) -> bytes:
+        line = bytes(self._partial + end) if self._partial else end
+        self._partial.clear()
+        if self._is_start:
+            self._is_start = False
+            return line.removeprefix(_BYTE_ORDER_MARK)
+        return line
 
-    def _take(self, line: bytes) -> Event | None:
-        self._check_size(len(line))
-        if self._at_start:
-            self._at_start = False
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        if not line:
-            return self._complete()
-        # A comment (": keep-alive") has an empty field name, and is passed over like every field that is not known.
-        field_name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if field_name == b"data":
-            self._data.append(value)
-            self._size += len(value) + 1
-        elif field_name == b"event":
-            self._name = value
-        return None
+    def _within_bounds(self, lines: list[bytes]) -> int:
+        """Return how many lines there are before the first that makes its event too large."""
+        for number, line in enumerate(lines):
+            if not line:
+                self._data_size = 0
+            elif line.startswith(b"data"):
+                self._data_size += len(line) + 1
+                if self._data_size > self._max_event:
+                    return number
+            elif len(line) > self._max_event:
+                return number
+        return len(lines)
 
-    def _complete(self) -> Event | None:
-        name, data = self._name, self._data
-        self._name, self._data, self._size = b"", [], 0
-        if not name and not data:
-            return None
-        return Event(name.decode("utf-8", "replace"), b"\n".join(data).decode("utf-8", "replace"))
-
-    def _check_size(self, more: int) -> None:
-        if self._size + more > self._max_event:
-            start = b"\n".join([*self._data, bytes(self._partial[: 4 * _EXCERPT])])[: 4 * _EXCERPT]
-            raise UnreadableResponse(
-                f"The stream has an event of more than {self._max_event} bytes",
-                excerpt=start.decode("utf-8", "replace")[:_EXCERPT],
-            )
+    def _too_large(self, line: bytes | bytearray) -> UnreadableResponse:
+        excerpt = line[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
+        return UnreadableResponse(f"The stream has an event of more than {self._max_event} bytes", excerpt=excerpt)
