@@ -151,10 +151,10 @@ class GroupCommitQueue:
 
     def _take_pending(self) -> list[_Entry]:
         pending, self._pending_recovery = self._pending_recovery, []
-        spilled = self._recovery_log.read()
+        unrecorded = self._recovery_log.read()
         return [
             *(_Entry(operation) for operation in pending),
-            *(_Entry(operation, None, path) for path, operations in spilled.items() for operation in operations),
+            *(_Entry(operation, None, path) for path, operations in unrecorded.items() for operation in operations),
         ]
 
     async def _execute_batch(self, batch: list[_Entry]) -> None:
