@@ -7,24 +7,25 @@ importable, and the classes keep them as their `__module__`, so that each versio
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = __package__ or "prefect_foxapi"
 
-# Where the public names of each former module are now.
+# Where the names of each module of 0.1.0 are now, for the modules that are gone or have become packages.
 _MOVED = {
     "attachments": ("models.attachments",),
     "background": ("tasks.event_loop",),
     "catalogue": ("models.requests", "models.account"),
     "identity": ("models.generation_key", "models.requests", "tasks.caching"),
+    "ledger": ("ledger.records",),
     "messages": ("models.messages", "models.requests"),
+    "models": ("models.base", "models.completions", "models.account", "models.generations"),
     "origin": ("client.config",),
     "output": ("models.structured_output",),
     "pairs": ("tasks.factory",),
-    "policies": ("client.poll_policy", "client.retry"),
+    "policies": ("client.poll_policy", "client.retry", "models.base"),
     "responses": ("client.responses", "redaction"),
     "retries": ("tasks.retries",),
     "signals": ("hooks",),
@@ -33,9 +34,10 @@ _MOVED = {
     "upkeep": ("tasks.account", "tasks.settlement"),
     "waiting": ("client.waiter",),
 }
-
-# Names that also changed, by former module.
+# Names that also changed, by module of 0.1.0.
 _RENAMED = {
+    "ledger": {"Claimed": "Lease", "Row": "Submission", "Subject": "GenerationIdentity"},
+    "models": {"Wire": "WireModel"},
     "policies": {"Reading": "ProgressReading"},
     "signals": {
         "CoolingDown": "CooldownStarted",
@@ -46,61 +48,58 @@ _RENAMED = {
         "tell": "emit",
     },
 }
+# Modules of 0.1.0 that have become packages. They call `moved_name` themselves.
+_PACKAGES = {"ledger", "models"}
+
+
+def moved_name(module: str, name: str) -> Any:
+    """Return a name of a module of 0.1.0 from its new home.
+
+    Args:
+        module: The module in 0.1.0, without the package.
+        name: The name in 0.1.0.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if not name.startswith("__"):
+        current = _RENAMED.get(module, {}).get(name, name)
+        for home in _MOVED[module]:
+            names = vars(import_module(f"{_PACKAGE}.{home}"))
+            if current in names:
+                return names[current]
+    raise AttributeError(f"module '{_PACKAGE}.{module}' has no attribute {name!r}")
 
 
 class _MovedModule(ModuleType):
-    """A module that imports its names from their new homes when they are asked for."""
+    """A module of 0.1.0 that finds its names in their new homes."""
 
-    def __init__(self, name: str, homes: tuple[str, ...]) -> None:
-        super().__init__(f"{_PACKAGE}.{name}", f"Names that moved to {', '.join(homes)}.")
-        self._homes = homes
-        self._renamed = _RENAMED.get(name, {})
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{_PACKAGE}.{name}", f"Names that moved to {', '.join(_MOVED[name])}.")
+        self._former_name = name
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_"):
-            for home in self._homes:
-                names = vars(import_module(f"{_PACKAGE}.{home}"))
-                found = self._renamed.get(name, name)
-                if found in names:
-                    return names[found]
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return moved_name(self._former_name, name)
 
 
 def install() -> None:
     """Make the former module paths importable."""
     package = sys.modules[_PACKAGE]
-    for name, homes in _MOVED.items():
-        module = _MovedModule(name, homes)
-        sys.modules[module.__name__] = module
+    for name in _MOVED.keys() - _PACKAGES:
+        module = sys.modules[f"{_PACKAGE}.{name}"] = _MovedModule(name)
         setattr(package, name, module)
 
 
 def keep_stored_path(namespace: dict[str, Any], module: str) -> None:
-    """Give the public classes of a module, and their methods, the path under which 0.1.0 stored them.
+    """Give the classes and functions of a module the path under which 0.1.0 stored them.
 
     Args:
-        namespace: The `globals()` of the module that defines the classes. It must not postpone annotations: pydantic
-            would look for their names under the other path.
+        namespace: The `globals()` of the module that defines them. It must not postpone annotations: pydantic would
+            look for their names under the other path.
         module: The path.
     """
-    for name, value in namespace.items():
-        if isinstance(value, type) and value.__module__ == namespace["__name__"] and not name.startswith("_"):
-            value.__module__ = module
-            for member in vars(value).values():
-                if isinstance(member, FunctionType) and member.__module__ == namespace["__name__"]:
-                    member.__module__ = module
-
-
-def keep_stored_function(function: Callable[..., Any], module: str, name: str) -> None:
-    """Give a function the path under which 0.1.0 stored it.
-
-    A pickle of a class that is derived from `Generation`, such as `Generation[Product]`, names the functions that the
-    class uses.
-
-    Args:
-        function: The function.
-        module: The module of its path, from which it is importable.
-        name: Its name there.
-    """
-    function.__module__ = module
-    function.__name__ = function.__qualname__ = name
+    own = [value for value in namespace.values() if isinstance(value, type | FunctionType)]
+    own = [value for value in own if value.__module__ == namespace["__name__"]]
+    methods = [value for owner in own if isinstance(owner, type) for value in vars(owner).values()]
+    for value in (*own, *(method for method in methods if isinstance(method, FunctionType))):
+        value.__module__ = module

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,26 @@ MakeClient = Callable[..., FoxAPIClient]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first: at the end, the other processes would wait for it."""
+    # Prefect's own connections to its test server are left to the garbage collector.
+    left_open = pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+    )
+    for item in items:
+        if "prefect_home" in getattr(item, "fixturenames", ()):
+            item.add_marker(left_open)
     items.sort(key=lambda item: max((mark.args[0] for mark in item.iter_markers("timeout")), default=0), reverse=True)
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Real Prefect, with a server, in a home of its own."""
+    # Imported here: most tests do without Prefect.
+    from prefect.settings import PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    home = tmp_path_factory.mktemp("prefect-home")
+    with temporary_settings({PREFECT_HOME: home, PREFECT_LOGGING_TO_API_ENABLED: False}), prefect_test_harness(120):
+        yield home
 
 
 @pytest.fixture

@@ -270,7 +270,7 @@ def _open(url: str | None) -> Ledger:
     settings = _settings()
     try:
         # The tasks' spill folder: what they could not write is part of the ledger.
-        return Ledger(url or settings.ledger_location(), retention=None, spill_folder=settings.spill_folder())
+        return Ledger(url or settings.ledger_location(), retention=None, recovery_folder=settings.recovery_folder())
     except LedgerError as error:
         raise LedgerError(f"{'--url' if url else _URL}: {error}") from error
 

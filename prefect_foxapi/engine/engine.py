@@ -94,7 +94,7 @@ class GenerationEngine:
         asked_at, delay, joined = self.ledger.clock(), _FIRST_LOOKUP_DELAY, False
         row = await self._rows.load(call.paid_key)
         while True:
-            if row is None or self._needs_claim(row, call):
+            if row is None or row.is_claimable(self.ledger.clock(), call.cache_scope.max_age):
                 paid = await self._pay(call, asked_at)
                 if isinstance(paid, PaidGeneration):
                     return paid
@@ -181,19 +181,6 @@ class GenerationEngine:
             ),
         )
         return generation
-
-    def _needs_claim(self, row: Submission, call: GenerationCall) -> bool:
-        """Return whether only a claim can determine what to do."""
-        now = self.ledger.clock()
-        match row.state:
-            case State.COMPLETED:
-                return not row.fresh(now, call.cache_scope.max_age)
-            case State.SUBMITTED:
-                return False
-            case State.SUBMITTING:
-                return row.deadline <= now
-            case _:
-                return True
 
     def _found(self, row: Submission, call: GenerationCall, *, joined: bool) -> PaidGeneration:
         if row.state is State.AMBIGUOUS:

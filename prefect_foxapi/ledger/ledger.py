@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _DAY = 86400.0
 _PRUNE_EVERY = 6 * 3600.0
-_PRUNE_AT_ONCE = 500
+_PRUNE_BATCH = 500
 
 
 class Ledger:
@@ -46,7 +46,7 @@ class Ledger:
         clock: The time, in Unix seconds.
         keep_results: Whether results are kept; otherwise they are fetched from FoxAPI by id again.
         retention: Seconds after which what is finished is deleted, and would be paid for again; `None` keeps it.
-        spill_folder: Where the ids of paid generations go while the database cannot be written. By default a folder
+        recovery_folder: Where the ids of paid generations go while the database cannot be written. By default a folder
             beside the SQLite file; for PostgreSQL nowhere, and only this process remembers them.
         synchronous: SQLite's `PRAGMA synchronous`. Anything below `FULL` can lose what was paid for at a power failure.
 
@@ -70,7 +70,7 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         keep_results: bool = True,
         retention: float | None = 90 * _DAY,
-        spill_folder: Path | None = None,
+        recovery_folder: Path | None = None,
         synchronous: str = "FULL",
     ) -> None:
         self._database = open_database(url, synchronous=synchronous)
@@ -79,23 +79,23 @@ class Ledger:
         self._retention = retention
         self._prune_at = -1.0
         self._closed = False
-        folder = self._database.spill_folder
-        if spill_folder is not None:
+        folder = self._database.recovery_folder
+        if recovery_folder is not None:
             # Several databases may spill into one folder, and must not take each other's lines.
             digest = hashlib.sha256(self._database.where.encode()).hexdigest()
-            folder = Path(spill_folder) / f"spill-{digest[:16]}"
-        self._commits = GroupCommitQueue(self._database, RecoveryLog(folder), clock, self._prune_sometimes)
+            folder = Path(recovery_folder) / f"spill-{digest[:16]}"
+        self._queue = GroupCommitQueue(self._database, RecoveryLog(folder), clock, self._prune_sometimes)
 
     def __repr__(self) -> str:
         return f"Ledger({self._database.where!r})"
 
     def exists(self) -> bool:
         """Whether there is a ledger yet, or anything to be recorded in one. For PostgreSQL always true."""
-        return self._database.exists() or self._commits.behind
+        return self._database.exists() or self._queue.has_pending
 
     async def aclose(self) -> None:
         """Finish what is under way, and close the connections."""
-        await self._commits.aclose()
+        await self._queue.aclose()
         if not self._closed:
             self._closed = True
             await self._database.aclose()
@@ -104,7 +104,7 @@ class Ledger:
 
     async def claim(
         self,
-        subject: GenerationIdentity,
+        identity: GenerationIdentity,
         claimant: Claimant,
         *,
         deadline: float,
@@ -133,9 +133,9 @@ class Ledger:
         Raises:
             LedgerError: Nothing may be submitted.
         """
-        return await self._commits.ask(
+        return await self._queue.execute(
             Claim(
-                subject,
+                identity,
                 claimant,
                 uuid.uuid4().hex,
                 deadline,
@@ -145,7 +145,7 @@ class Ledger:
             )
         )
 
-    async def accepted(self, claimed: Lease, generation_id: str, *, credits: float | None = None) -> None:
+    async def accepted(self, lease: Lease, generation_id: str, *, credits: float | None = None) -> None:
         """FoxAPI accepted the submission. This is carried out even if the caller is cancelled, and however late it is.
 
         Args:
@@ -157,15 +157,15 @@ class Ledger:
             LedgerError: Not recorded; the error has `key` and `generation_id`, and the id is kept in the spill folder.
         """
         amount = None if credits is None else float(credits)
-        await self._commits.ask(Accept(claimed.token, generation_id, claimed, amount))
+        await self._queue.execute(Accept(lease.token, generation_id, lease, amount))
 
-    async def refused(self, claimed: Lease, reason: str) -> None:
+    async def refused(self, lease: Lease, reason: str) -> None:
         """The submission was not accepted, for certain, or never sent: the key is what it was before the claim."""
-        await self._commits.ask(Refuse(claimed.key, claimed.token, _storable(reason)))
+        await self._queue.execute(Refuse(lease.key, lease.token, _storable(reason)))
 
-    async def lost(self, claimed: Lease, reason: str) -> None:
+    async def lost(self, lease: Lease, reason: str) -> None:
         """The response was lost, and nobody can know whether the submission was accepted (contract §2)."""
-        await self._commits.ask(Lose(claimed.key, claimed.token, _storable(reason)))
+        await self._queue.execute(Lose(lease.key, lease.token, _storable(reason)))
 
     # Outcomes
 
@@ -198,7 +198,7 @@ class Ledger:
         """
         text = json.dumps(result) if self._keep_results else None
         amount = None if credits is None else float(credits)
-        return await self._commits.ask(
+        return await self._queue.execute(
             Complete(generation_id, account, base_url, text, key, amount, tokens or (None, None), expires_at)
         )
 
@@ -210,15 +210,15 @@ class Ledger:
         Returns:
             Whether the ledger knows the generation as failed.
         """
-        return await self._commits.ask(Fail(generation_id, account, base_url, error, key))
+        return await self._queue.execute(Fail(generation_id, account, base_url, error, key))
 
     async def vanished(self, generation_id: str, *, account: str, base_url: str) -> None:
         """FoxAPI no longer knows a generation (404). It is ambiguous then, unless its result was kept or expired."""
-        await self._commits.ask(Vanish(generation_id, account, base_url))
+        await self._queue.execute(Vanish(generation_id, account, base_url))
 
     async def publish(
         self,
-        subject: GenerationIdentity,
+        identity: GenerationIdentity,
         claimant: Claimant,
         generation_id: str,
         result: dict[str, Any],
@@ -244,16 +244,16 @@ class Ledger:
         """
         text = json.dumps(result) if self._keep_results else None
         token = uuid.uuid4().hex
-        return await self._commits.ask(
-            Publish(subject, claimant, token, generation_id, text, finished_at, tokens or (None, None), expires_at)
+        return await self._queue.execute(
+            Publish(identity, claimant, token, generation_id, text, finished_at, tokens or (None, None), expires_at)
         )
 
     # Looking
 
     async def find(self, keys: Iterable[str]) -> dict[str, Submission]:
         """Return the rows of many keys at once, by key. Whether a row is too old is for the caller to see (`fresh`)."""
-        wanted = list(keys)
-        return await self._read(lambda connection: queries.find(connection, wanted))
+        reads = list(keys)
+        return await self._read(lambda connection: queries.find(connection, reads))
 
     async def find_generation(self, generation_id: str) -> Submission | None:
         """Return the submission that led to a generation, whether or not its key still stands for it."""
@@ -262,19 +262,19 @@ class Ledger:
     async def unsettled(self, account: str | None = None) -> list[Submission]:
         """Return what was submitted and never collected, and what is ambiguous, the oldest first."""
         now = self.clock()
-        return await self._look(lambda connection: queries.unsettled(connection, now, account))
+        return await self._read_caught_up(lambda connection: queries.unsettled(connection, now, account))
 
     async def recent(self, limit: int = 100) -> list[Submission]:
         """Return the latest submissions, the newest first."""
-        return await self._look(lambda connection: queries.recent(connection, limit))
+        return await self._read_caught_up(lambda connection: queries.recent(connection, limit))
 
     async def keys_like(self, prefix: str, limit: int = 10) -> list[str]:
         """Return the keys that begin with `prefix`, at most `limit`."""
-        return await self._look(lambda connection: queries.keys_like(connection, prefix, limit))
+        return await self._read_caught_up(lambda connection: queries.keys_like(connection, prefix, limit))
 
     async def history(self, key: str) -> tuple[list[Submission], list[Decision]]:
         """Return every submission of a key, and every decision about it, the oldest first."""
-        return await self._look(lambda connection: queries.history(connection, key))
+        return await self._read_caught_up(lambda connection: queries.history(connection, key))
 
     async def usage(self, since: float | None = None) -> list[Usage]:
         """Return what was spent by day, model and flow.
@@ -282,7 +282,7 @@ class Ledger:
         Args:
             since: Unix seconds; what was claimed before does not count. Nor does what is past the retention.
         """
-        return await self._look(lambda connection: queries.usage(connection, since))
+        return await self._read_caught_up(lambda connection: queries.usage(connection, since))
 
     # Mending
 
@@ -307,7 +307,7 @@ class Ledger:
             raise InvalidRequest(
                 f"{action!r} is no action of the ledger: forget, allow_resubmit", field="action", key=key
             )
-        return await self._commits.ask(Settle(key, action, by or str(Claimant.here())))
+        return await self._queue.execute(Settle(key, action, by or str(Claimant.here())))
 
     async def prune(self, older_than: float | None = None) -> int:
         """Delete what was finished more than `older_than` seconds ago (the retention by default); nothing unsettled.
@@ -319,14 +319,14 @@ class Ledger:
         if age is None:
             return 0
         total = 0
-        while (removed := await self._prune_some(age)) == _PRUNE_AT_ONCE:
+        while (removed := await self._prune_some(age)) == _PRUNE_BATCH:
             total += removed
         return total + removed
 
     async def _prune_some(self, age: float) -> int:
         now = self.clock()
         return await self._transact(
-            lambda connection: queries.prune(connection, now - age, now, _PRUNE_AT_ONCE), write=True
+            lambda connection: queries.prune(connection, now - age, now, _PRUNE_BATCH), write=True
         )
 
     async def _prune_sometimes(self) -> bool:
@@ -334,7 +334,7 @@ class Ledger:
         if self._retention is None or now < self._prune_at:
             return False
         try:
-            if await self._prune_some(self._retention) == _PRUNE_AT_ONCE:
+            if await self._prune_some(self._retention) == _PRUNE_BATCH:
                 return True
         except LedgerError as error:
             logger.warning("Old rows stay for now: %s", error)
@@ -353,19 +353,19 @@ class Ledger:
             url: Where it lives.
             expires_at: Until when it may be used, in Unix seconds.
         """
-        await self._commits.ask(RememberUpload(digest, account, base_url, url, expires_at))
+        await self._queue.execute(RememberUpload(digest, account, base_url, url, expires_at))
 
     async def find_upload(self, digest: str, *, account: str, base_url: str) -> str | None:
         """Return the URL under which this content still lives."""
         now = self.clock()
         return await self._read(lambda connection: queries.find_upload(connection, digest, account, base_url, now))
 
-    async def _look(self, work: Callable[[Connection], T]) -> T:
+    async def _read_caught_up(self, work: Callable[[Connection], T]) -> T:
         """Read what people look at: with what was spilled."""
-        if self._commits.behind:
+        if self._queue.has_pending:
             # What there is can be shown all the same.
             with suppress(LedgerError):
-                await self._commits.ask(CatchUp())
+                await self._queue.execute(CatchUp())
         return await self._read(work)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:

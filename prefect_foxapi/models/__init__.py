@@ -3,15 +3,10 @@
 Stored results name their classes by this path, so every class that a task returns is importable from here.
 """
 
+from typing import Any
+
+from prefect_foxapi.compatibility import moved_name
 from prefect_foxapi.models.account import Credits, Model, UploadedFile
-from prefect_foxapi.models.base import (
-    GenerationId,
-    Index,
-    WireModel,
-    checked_generation_id,
-    null_as_empty,
-    null_as_zero,
-)
 from prefect_foxapi.models.completions import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -28,14 +23,10 @@ from prefect_foxapi.models.completions import (
 from prefect_foxapi.models.generations import (
     Generation,
     GenerationSnapshot,
-    Origin,
     StreamLink,
     SubmittedGeneration,
     UnsettledGeneration,
 )
-
-# Names of version 0.1.0, of which pickles hold the last two.
-Wire, _or_empty, _or_first = WireModel, null_as_empty, null_as_zero
 
 __all__ = [
     "ChatCompletion",
@@ -48,11 +39,8 @@ __all__ = [
     "FunctionCall",
     "FunctionCallDelta",
     "Generation",
-    "GenerationId",
     "GenerationSnapshot",
-    "Index",
     "Model",
-    "Origin",
     "StreamLink",
     "SubmittedGeneration",
     "ToolCall",
@@ -60,7 +48,9 @@ __all__ = [
     "UnsettledGeneration",
     "UploadedFile",
     "Usage",
-    "Wire",
-    "WireModel",
-    "checked_generation_id",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Pickles of 0.1.0 import more than the public names.
+    return moved_name("models", name)

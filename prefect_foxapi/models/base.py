@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from prefect_foxapi.compatibility import keep_stored_function
+from prefect_foxapi.compatibility import keep_stored_path
 
 Random = Callable[[], float]
 """Returns a random number in [0, 1), as `random.random` does."""
@@ -33,20 +33,19 @@ def checked_generation_id(value: str) -> str:
 GenerationId = Annotated[str, AfterValidator(checked_generation_id)]
 
 
-def null_as_empty(value: Any) -> Any:
-    """Return an empty tuple for None, and any other value itself."""
+# Pickles of version 0.1.0 name these two functions.
+def _or_empty(value: Any) -> Any:
     return () if value is None else value
 
 
-def null_as_zero(value: Any) -> Any:
-    """Return 0 for None, and any other value itself."""
+def _or_first(value: Any) -> Any:
     return 0 if value is None else value
 
 
-NullAsEmpty = BeforeValidator(null_as_empty)
+NullAsEmpty = BeforeValidator(_or_empty)
 """Annotates a tuple that FoxAPI may send as null."""
 
-Index = Annotated[int, BeforeValidator(null_as_zero)]
+Index = Annotated[int, BeforeValidator(_or_first)]
 
 
 class WireModel(BaseModel):
@@ -71,6 +70,5 @@ class PolicyModel(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
 
-keep_stored_function(checked_generation_id, "prefect_foxapi.models", "checked_generation_id")
-keep_stored_function(null_as_empty, "prefect_foxapi.models", "_or_empty")
-keep_stored_function(null_as_zero, "prefect_foxapi.models", "_or_first")
+# Results that version 0.1.0 stored name these by this path.
+keep_stored_path(globals(), "prefect_foxapi.models")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
-from prefect_foxapi.compatibility import keep_stored_function
+from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest, OutputInvalid
 
 if TYPE_CHECKING:
@@ -204,5 +204,5 @@ def output_invalid(generation: Generation[Any], expected: str, error: Validation
     )
 
 
-keep_stored_function(encode_value, "prefect_foxapi.output", "encode_value")
-keep_stored_function(decode_value, "prefect_foxapi.output", "decode_value")
+# Pickles of version 0.1.0 name these by this path.
+keep_stored_path(globals(), "prefect_foxapi.output")

@@ -43,7 +43,7 @@ class _Runtime:
                 location,
                 keep_results=settings.ledger_keeps_results,
                 retention=settings.ledger_retention_days * 86400,
-                spill_folder=settings.spill_folder(),
+                recovery_folder=settings.recovery_folder(),
             )
             engine = self._engines[location] = GenerationEngine(ledger, self.clients, hooks=_HOOKS)
         return engine

@@ -17,7 +17,7 @@ import pytest
 from prefect_foxapi.cli.tables import printable
 from prefect_foxapi.ledger import GenerationIdentity, Lease, Ledger
 from tests.cli.conftest import SCRIPT, Command
-from tests.ledger.world import BASE_URL, OWNER, claimant, sqlite_url
+from tests.support.factories import BASE_URL, OWNER, claimant, sqlite_url
 
 C0, DEL, C1 = [chr(code) for code in range(0x20)], "\x7f", [chr(code) for code in range(0x80, 0xA0)]
 BIDI = list("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

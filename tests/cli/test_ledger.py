@@ -13,7 +13,7 @@ import pytest
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger import Claimant, Ledger, State
 from tests.cli.conftest import Command
-from tests.ledger.world import ACCOUNT, BASE_URL, ERROR, OWNER, RESULT, claimed, row_of, sqlite_url, submitted
+from tests.support.factories import ACCOUNT, BASE_URL, ERROR, OWNER, RESULT, claimed, row_of, sqlite_url, submitted
 
 T = TypeVar("T")
 
@@ -257,7 +257,7 @@ def test_what_the_tasks_spilled_is_listed(tmp_path: Path, home: Path, command: C
             await ledger.accepted(mine, "gen-1")
         path.with_name("away").rename(path)
 
-    in_ledger(url, spill, spill_folder=home / "foxapi")
+    in_ledger(url, spill, recovery_folder=home / "foxapi")
     assert [row["generation_id"] for row in command("ledger", "list", "--url", url, json=True).data] == ["gen-1"]
 
 
@@ -270,5 +270,5 @@ def test_what_was_spilled_outlives_a_ledger_that_was_deleted(tmp_path: Path, hom
         with pytest.raises(LedgerError, match="deleted"):
             await ledger.accepted(mine, "gen-1")
 
-    in_ledger(url, spill, spill_folder=home / "foxapi")
+    in_ledger(url, spill, recovery_folder=home / "foxapi")
     assert [row["generation_id"] for row in command("ledger", "list", "--url", url, json=True).data] == ["gen-1"]

@@ -9,7 +9,7 @@ import pytest
 from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.client.waiter import GenerationWaiter
 from prefect_foxapi.emulator import Emulator
-from prefect_foxapi.emulator.faults import FaultKind
+from prefect_foxapi.emulator.state.faults import FaultKind
 from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InsufficientCredits, UnreadableResponse
 from tests.conftest import API_KEY, MakeClient
 from tests.support.clocks import RunningClock

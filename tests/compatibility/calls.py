@@ -55,6 +55,8 @@ from tests.compatibility.stored_types import Mood, Page, Place, Product, Shipmen
 SAMPLES = Path(__file__).parents[2] / "flows" / "samples"
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {"at": {}}}}}
 CALL = {"id": "call-1", "type": "function", "function": {"name": "look", "arguments": '{"at": "sky"}'}}
+# At the level of a module pydantic registers the class, so that it can be stored by its name.
+ProductGeneration = Generation[Product]
 TIME = datetime.fromisoformat("2026-03-04T05:06:07+00:00")
 
 
@@ -240,7 +242,7 @@ def _generation() -> Generation[Any]:
 
 
 def _typed_generation() -> Generation[Product]:
-    return Generation[Product].model_validate(dict(_generation().model_copy(update={"parsed": _product()})))
+    return ProductGeneration.model_validate(dict(_generation().model_copy(update={"parsed": _product()})))
 
 
 def _product() -> Product:

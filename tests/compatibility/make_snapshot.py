@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[2]))
+
 from prefect import Task
 
 import prefect_foxapi
 from prefect_foxapi import FoxAPICredentials
+from tests.compatibility.pickles import imported_by_value
 
 # Of these, all that they define.
 WHOLE = (
@@ -95,6 +98,12 @@ def block() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    snapshot = {"names": names(), "public": prefect_foxapi.__all__, "parameters": parameters(), "block": block()}
+    snapshot = {
+        "names": names(),
+        "public": prefect_foxapi.__all__,
+        "parameters": parameters(),
+        "block": block(),
+        "by_value": imported_by_value(),
+    }
     json.dump(snapshot, sys.stdout, indent=1)
     print()

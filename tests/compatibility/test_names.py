@@ -7,6 +7,7 @@ import json
 import logging
 import pkgutil
 from importlib.metadata import entry_points
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import prefect_foxapi
 from tests.compatibility.make_snapshot import block, parameters
+from tests.compatibility.pickles import imported_by_value
 
 THEN: dict[str, Any] = json.loads(Path(__file__).with_name("v0_1_0.json").read_text(encoding="utf-8"))
 # Stored results name their classes by these.
@@ -41,6 +43,16 @@ def test_a_stored_class_still_gives_the_same_name(module: str, name: str, own: s
     # What imports it by that name gets the class itself, not another one.
     home, _, qualname = own.partition(":")
     assert getattr(importlib.import_module(home), qualname) is kind
+
+
+@pytest.mark.parametrize("reference", THEN["by_value"])
+def test_a_name_in_a_pickled_class_is_still_importable(reference: str) -> None:
+    module, _, path = reference.partition(":")
+    assert attrgetter(path)(importlib.import_module(module))
+
+
+def test_a_pickled_class_needs_nothing_that_0_1_0_does_not_have() -> None:
+    assert set(imported_by_value()) <= set(THEN["by_value"])
 
 
 def test_public_names_are_still_there() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from prefect_foxapi.emulator import Emulator
 from tests.compatibility.archive import in_home, unpack
 from tests.compatibility.exchange import API_KEY, store
+from tests.compatibility.pickles import imported_names
 
 # What a value in JSON says about the class of an object.
 CLASS_NAMES = ("__class__", "__type__", "__exc_type__")
@@ -58,12 +57,12 @@ def test_json_has_the_same_classes_and_fields(records: dict[str, tuple[Path, Pat
 
 def test_pickles_import_the_same_names(records: dict[str, tuple[Path, Path]]) -> None:
     imported = {
-        name: [_imported(base64.decodebytes(_read(path)["result"].encode())) for path in paths]
+        name: [imported_names(base64.decodebytes(_read(path)["result"].encode())) for path in paths]
         for name, paths in records.items()
         if _read(paths[0])["metadata"]["serializer"]["type"] == "pickle"
     }
     assert all(then for then, _ in imported.values())
-    assert {name: [then, now] for name, (then, now) in imported.items() if then != now} == {}
+    assert {name: [then - now, now - then] for name, (then, now) in imported.items() if then != now} == {}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -77,17 +76,3 @@ def _shape(value: Any) -> Any:
     if isinstance(value, list):
         return sorted({json.dumps(_shape(item)) for item in value})
     return "value"
-
-
-def _imported(content: bytes) -> set[str]:
-    """What a pickle imports from this package."""
-    names: set[str] = set()
-
-    class Recorder(pickle.Unpickler):
-        def find_class(self, module: str, name: str, /) -> Any:
-            if module.split(".")[0] == "prefect_foxapi":
-                names.add(f"{module}:{name}")
-            return super().find_class(module, name)
-
-    Recorder(io.BytesIO(content)).load()
-    return names

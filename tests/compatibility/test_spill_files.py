@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from typing import Any
 import pytest
 from prefect import flow
 
-from prefect_foxapi import LedgerError, list_unsettled
-from prefect_foxapi.ledger import Claimant, Claimed, Ledger, Subject
-from tests.compatibility.exchange import credentials
+from prefect_foxapi import LedgerError, generate, list_unsettled
+from prefect_foxapi.emulator import Emulator
+from tests.compatibility.calls import value_of
+from tests.compatibility.exchange import BASE_URL, credentials
 
 COLLECTED = ("spilled line", "spilled name", "spilled line with more", "spilled line without its claim")
 WITH_CLAIM = ("spilled line", "spilled line with more")
@@ -80,7 +83,7 @@ def test_lines_with_their_claims_are_collected_by_a_new_ledger(
     assert found == {
         files[name]["token"]: (
             *("submitted", files[name]["key"], files[name]["generation_id"], 4, "worker-1", "gpt-5.5"),
-            credentials().origin,
+            BASE_URL,
         )
         for name in WITH_CLAIM
     }
@@ -99,23 +102,40 @@ def test_another_folder_is_left_alone(home: Path, manifest: dict[str, Any]) -> N
     assert {path.name for path in others.iterdir()} == before
 
 
-async def test_a_new_file_is_like_one_of_then(home: Path, folder: Path, manifest: dict[str, Any]) -> None:
+def test_a_new_file_is_like_one_of_then(home: Path, folder: Path, manifest: dict[str, Any]) -> None:
     name = manifest["spill"]["files"]["spilled line"]["file"]
     then = json.loads((folder / name).read_text(encoding="utf-8"))
     for path in folder.iterdir():
         path.unlink()
     database = home / "foxapi" / "ledger.db"
-    ledger = Ledger(f"sqlite+aiosqlite:///{database}", spill_folder=home / "foxapi")
-    subject = Subject(**{field: then[field] for field in ("key", "account", "base_url", "model", "kind")})
-    claimed = await ledger.claim(Subject(**{**vars(subject), "key": "0" * 64}), Claimant.here(), deadline=60)
-    assert isinstance(claimed, Claimed)
-    database.rename(database.with_name("away"))
-    with pytest.raises(LedgerError):
-        await ledger.accepted(claimed, "gen-1", credits=4)
-    await ledger.aclose()
+    errors: list[Any] = []
+
+    with Emulator(duration=0.01) as emulator, ThreadPoolExecutor(1) as thread:
+        emulator.add_fault(kind="delay", endpoint="submit", seconds=1, count=1)
+
+        def take_away() -> None:
+            deadline = time.monotonic() + 60
+            while not emulator.ledger() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            database.rename(database.with_name("away"))
+
+        @flow
+        def ask() -> None:
+            asking = {"model": "gpt-5.5", "credentials": credentials(emulator.url)}
+            errors.append(value_of(generate("spilled by this version", **asking, return_state=True)))
+
+        taking = thread.submit(take_away)
+        ask()
+        taking.result()
+
+    [error] = errors
+    assert type(error) is LedgerError
     [path] = folder.iterdir()
     assert (path.suffix, len(path.stem)) == (".jsonl", len(Path(name).stem))
     [line] = path.read_text(encoding="utf-8").splitlines()
     now = json.loads(line)
-    assert (now.keys(), now["claimant"].keys()) == (then.keys(), then["claimant"].keys())
-    assert (now["token"], now["generation_id"], now["key"]) == (claimed.token, "gen-1", "0" * 64)
+    assert now.keys() | {"credits"} == then.keys()
+    assert now["claimant"].keys() == then["claimant"].keys()
+    assert (now["key"], now["generation_id"]) == (error.key, error.generation_id)
+    assert now["generation_id"]
+    assert (now["kind"], now["base_url"], now["account"]) == ("llm", emulator.url, credentials().account_name)

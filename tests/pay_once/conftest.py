@@ -18,11 +18,11 @@ from prefect.settings import (
 from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.tasks.event_loop import close_background
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.asking import Asker
 from tests.pay_once.programs import credentials as credentials_for
 from tests.pay_once.servers import prefect_server
 from tests.pay_once.zygote import Zygote
+from tests.support.postgres import PostgresForTests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.kills import Kills, Tally
+from tests.support.postgres import PostgresForTests
 
 KILLS = 40
 FAULTS = 0.1

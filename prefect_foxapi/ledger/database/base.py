@@ -16,7 +16,7 @@ __all__ = ["Database", "open_database"]
 
 T = TypeVar("T")
 
-_BUSY = 30.0
+_LOCK_TIMEOUT = 30.0
 """How long to wait for another process's transaction, in seconds."""
 
 
@@ -25,11 +25,11 @@ class Database(Protocol):
 
     Attributes:
         where: Its name for messages, without a password.
-        spill_folder: Where to keep what cannot be written to it, by default.
+        recovery_folder: Where to keep what cannot be written to it, by default.
     """
 
     where: str
-    spill_folder: Path | None
+    recovery_folder: Path | None
 
     def exists(self) -> bool:
         """Whether there is anything yet, as far as that can be seen without connecting."""
@@ -69,18 +69,18 @@ def open_database(url: str, *, synchronous: str = "FULL") -> Database:
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:") or "memory" in parsed.query.get("mode", ""):
             raise LedgerError("a ledger in memory would forget what was paid for: give a path (sqlite:///path)")
-        timeout = _patience(parsed)
+        timeout = _lock_timeout(parsed)
         return SQLite(Path(str(parsed.database)).expanduser(), synchronous=synchronous, timeout=timeout)
     if backend == "postgresql":
         # Imported where it is used: who has a file need not wait for asyncpg.
         from prefect_foxapi.ledger.database.postgresql import PostgreSQL
 
-        return PostgreSQL(parsed, timeout=_BUSY)
+        return PostgreSQL(parsed, timeout=_LOCK_TIMEOUT)
     raise LedgerError(f"a ledger cannot live in {backend!r}: use sqlite:///path or postgresql://…")
 
 
-def _patience(url: URL) -> float:
+def _lock_timeout(url: URL) -> float:
     try:
-        return float(str(url.query.get("timeout", _BUSY)))
+        return float(str(url.query.get("timeout", _LOCK_TIMEOUT)))
     except ValueError:
         raise LedgerError(f"the ledger's URL: timeout={url.query['timeout']!r} is no number of seconds") from None

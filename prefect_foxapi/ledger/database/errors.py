@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from prefect_foxapi.errors import LedgerError
 
-__all__ = ["concerns_all", "explain", "is_about_data", "is_contention", "is_disconnect"]
+__all__ = ["Conflict", "concerns_all", "explain", "is_about_data", "is_contention", "is_disconnect"]
 
 # Fragments of SQLite's messages: its error codes are only there from Python 3.11 on.
 _SQLITE = {
@@ -37,6 +37,10 @@ _POSTGRESQL = {
 }
 # Deadlock, serialization failure, and a row that another transaction has just made.
 _CONTENTION = {"40P01", "40001", "23505"}
+
+
+class Conflict(Exception):
+    """Another transaction was faster: nothing was written, and the same work is to be done again."""
 
 
 def sqlstate(error: BaseException | None) -> str:

@@ -41,19 +41,19 @@ def watch(database: ForkAware) -> None:
 def _before() -> None:
     _lock.acquire()
     for database in list(_watched):
-        with _nobody_else_to_suffer():
+        with _log_exceptions():
             database.before_fork()
 
 
 def _after(*, child: bool) -> None:
     for database in list(_watched):
-        with _nobody_else_to_suffer():
+        with _log_exceptions():
             database.after_fork(child=child)
     _lock.release()
 
 
 @contextmanager
-def _nobody_else_to_suffer() -> Generator[None, None, None]:
+def _log_exceptions() -> Generator[None, None, None]:
     try:
         yield
     except Exception:

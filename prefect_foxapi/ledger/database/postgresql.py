@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger.database import fork_safety as forks
 from prefect_foxapi.ledger.database import schema
-from prefect_foxapi.ledger.database.errors import is_contention, is_disconnect
-from prefect_foxapi.ledger.operations.unit_of_work import Conflict
+from prefect_foxapi.ledger.database.errors import Conflict, is_contention, is_disconnect
 
 __all__ = ["PostgreSQL"]
 
@@ -50,7 +49,7 @@ class PostgreSQL:
             # libpq's name for it; asyncpg's is ssl.
             url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
         self.where = url.set(drivername="postgresql").render_as_string(hide_password=True)
-        self.spill_folder: Path | None = None
+        self.recovery_folder: Path | None = None
         self._ready = False
         self._preparing = asyncio.Lock()
         self._engine: AsyncEngine = create_async_engine(

@@ -39,7 +39,7 @@ class SQLite:
         self._timeout = timeout
         self._synchronous = synchronous
         self.where = f"sqlite:///{self._path}"
-        self.spill_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
+        self.recovery_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
         self._identity: tuple[int, int] | None = None
         self._begin()
         forks.watch(self)
@@ -50,8 +50,8 @@ class SQLite:
         self._preparing = asyncio.Lock()
         # One for the writer, one so that readers need not wait for it.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="foxapi-ledger")
-        self._turns = threading.Semaphore(_THREADS)
-        self._held_turns = 0
+        self._slots = threading.Semaphore(_THREADS)
+        self._held_slots = 0
 
     def exists(self) -> bool:
         """Whether the file is there."""
@@ -82,7 +82,7 @@ class SQLite:
     def _work(self, work: Callable[[Connection], T], write: bool) -> T:
         assert self._engine is not None  # noqa: S101
         self._check_identity()
-        with self._turns, self._engine.connect() as connection:
+        with self._slots, self._engine.connect() as connection:
             connection.execution_options(foxapi_write=write)
             with connection.begin():
                 return work(connection)
@@ -91,16 +91,16 @@ class SQLite:
         """Let running transactions end, and close every connection; none is opened until the fork is over."""
         give_up = time.monotonic() + self._timeout + _MARGIN
         for _ in range(_THREADS):
-            self._held_turns += self._turns.acquire(timeout=max(0, give_up - time.monotonic()))
+            self._held_slots += self._slots.acquire(timeout=max(0, give_up - time.monotonic()))
         if self._engine is not None:
             self._engine.dispose()
 
     def after_fork(self, *, child: bool) -> None:
         """Go on; the child does so without anything of its parent's."""
-        held, self._held_turns = self._held_turns, 0
+        held, self._held_slots = self._held_slots, 0
         if not child:
             if held:
-                self._turns.release(held)
+                self._slots.release(held)
             return
         if held < _THREADS and self._identity is not None:
             _open_in_parent.add(self._identity)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, chunks, decode, row_columns
+from prefect_foxapi.ledger.operations.row_mapping import decode_rows, row_columns
+from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork, chunks
 from prefect_foxapi.ledger.records import Decision, State, Submission, Usage
 
 __all__ = [
@@ -34,10 +35,7 @@ _SETTLED = tuple(state.value for state in (State.COMPLETED, State.FAILED, State.
 
 
 def _rows(connection: Connection, query: sa.Select[Any]) -> list[Submission]:
-    width = len(row_columns)
-    return [
-        decode(values, result=values[width], current=bool(values[width + 1])) for values in connection.execute(query)
-    ]
+    return list(decode_rows(connection.execute(query)))
 
 
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, Submission]:
@@ -151,11 +149,11 @@ def prune(connection: Connection, before: float, now: float, limit: int) -> int:
     replaced = sa.and_(_s.state == State.AMBIGUOUS.value, _s.claimed_at < before, generations.c.token.is_(None))
     query = sa.select(_s.token, _s.key).select_from(submissions.outerjoin(generations, generations.c.token == _s.token))
     candidates = connection.execute(query.where(sa.or_(settled, replaced)).order_by(_s.claimed_at).limit(limit)).all()
-    picture = Picture(connection, now)
-    picture.load(Wanted(keys={key for _, key in candidates}, tokens={token for token, _ in candidates}))
+    unit = UnitOfWork(connection, now)
+    unit.load(ReadSet(keys={key for _, key in candidates}, tokens={token for token, _ in candidates}))
     removed = 0
     for token, key in candidates:
-        row, current = picture.submission(token), picture.peek(key)
+        row, current = unit.submission(token), unit.peek(key)
         if row is None or row.state in (State.SUBMITTING, State.SUBMITTED):
             continue
         if current is not None and current.previous == token and current.state in (State.SUBMITTING, State.AMBIGUOUS):
@@ -163,9 +161,9 @@ def prune(connection: Connection, before: float, now: float, limit: int) -> int:
             continue
         if current is not None and current.token == token and row.state is State.AMBIGUOUS:
             continue
-        picture.remove(row)
+        unit.remove(row)
         removed += 1
-    picture.flush()
+    unit.flush()
     connection.execute(decisions.delete().where(decisions.c.at < before))
     connection.execute(uploads.delete().where(uploads.c.expires_at <= now))
     return removed

@@ -25,7 +25,7 @@ __all__ = ["RecoveryLog"]
 
 logger = logging.getLogger(__name__)
 
-_LINES, _BARE, _REJECTED = ".jsonl", ".accepted", ".rejected"
+_LINES, _NAME_ONLY, _REJECTED = ".jsonl", ".accepted", ".rejected"
 _NAME_LIMIT = 255
 
 
@@ -83,7 +83,7 @@ class RecoveryLog:
 
     def _write_names(self, folder: Path, accepted: list[Accept]) -> Path:
         for one in accepted:
-            name = f"{one.token}.{quote(one.generation_id, safe='')}{_BARE}"
+            name = f"{one.token}.{quote(one.generation_id, safe='')}{_NAME_ONLY}"
             if len(name) > _NAME_LIMIT:
                 raise OSError(0, "the generation id is too long for a file name")
             os.close(os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -132,34 +132,34 @@ def _line(accepted: Accept, at: float) -> dict[str, Any]:
     line: dict[str, Any] = {"token": accepted.token, "generation_id": accepted.generation_id, "at": at}
     if accepted.credits is not None:
         line["credits"] = accepted.credits
-    claimed = accepted.claimed
-    if claimed is not None:
-        line.update(asdict(claimed.subject), claimant=asdict(claimed.claimant), attempt=claimed.attempt)
-        line.update(claimed_at=claimed.claimed_at, deadline=claimed.deadline)
+    lease = accepted.lease
+    if lease is not None:
+        line.update(asdict(lease.identity), claimant=asdict(lease.claimant), attempt=lease.attempt)
+        line.update(claimed_at=lease.claimed_at, deadline=lease.deadline)
     return line
 
 
 def _read(path: Path) -> Iterator[Accept]:
-    if path.name.endswith(_BARE):
-        token, _, generation_id = path.name[: -len(_BARE)].partition(".")
+    if path.name.endswith(_NAME_ONLY):
+        token, _, generation_id = path.name[: -len(_NAME_ONLY)].partition(".")
         yield Accept(token, unquote(generation_id))
     elif path.name.endswith(_LINES):
         for text in path.read_text().splitlines():
             line = json.loads(text)
-            yield Accept(line["token"], line["generation_id"], _claimed(line), line.get("credits"))
+            yield Accept(line["token"], line["generation_id"], _lease(line), line.get("credits"))
 
 
-def _claimed(line: dict[str, Any]) -> Lease | None:
+def _lease(line: dict[str, Any]) -> Lease | None:
     if "claimant" not in line:
         return None
-    subject = GenerationIdentity(*(line[name] for name in ("key", "account", "base_url", "model", "kind")))
+    identity = GenerationIdentity(*(line[name] for name in ("key", "account", "base_url", "model", "kind")))
     return Lease(
-        subject.key,
+        identity.key,
         line["attempt"],
         line["token"],
         line["deadline"],
         State.SUBMITTING,
-        subject,
+        identity,
         Claimant(**line["claimant"]),
         line["claimed_at"],
     )

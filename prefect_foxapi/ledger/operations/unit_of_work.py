@@ -10,7 +10,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -19,10 +18,12 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger.database.errors import Conflict
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.records import Claimant, Decision, State, Submission
+from prefect_foxapi.ledger.operations.row_mapping import changed_values, decode_rows, encode, row_columns
+from prefect_foxapi.ledger.records import Decision, Submission
 
-__all__ = ["Conflict", "Picture", "Wanted", "chunks", "decode", "row_columns", "with_results"]
+__all__ = ["ReadSet", "UnitOfWork", "chunks", "with_results"]
 
 T = TypeVar("T")
 
@@ -30,14 +31,6 @@ T = TypeVar("T")
 _CHUNK = 900
 
 _s = submissions.c
-_CLAIMANT = (_s.host, _s.pid, _s.process, _s.flow_run_id, _s.task_run_id, _s.flow_name)
-_PLAIN = (
-    *(_s.key, _s.token, _s.attempt, _s.state, _s.kind, _s.account, _s.base_url, _s.model, _s.generation_id),
-    *(_s.claimed_at, _s.deadline, _s.accepted_at, _s.finished_at, _s.expires_at, _s.reason, _s.error),
-    *(_s.billed, _s.permitted, _s.result_kept, _s.credits, _s.prompt_tokens, _s.completion_tokens, _s.previous),
-)
-row_columns: tuple[sa.Column[Any], ...] = (*_PLAIN, *_CLAIMANT)
-"""The columns that `decode` reads, in its order: everything but the result."""
 
 # Made once: to build a statement takes longer than to run it.
 _wanted: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
@@ -70,7 +63,7 @@ def _update_rows(names: tuple[str, ...]) -> sa.Update:
 
 
 @dataclass
-class Wanted:
+class ReadSet:
     """What a batch has to read before it can be applied.
 
     Attributes:
@@ -84,58 +77,8 @@ class Wanted:
     keys: set[str] = field(default_factory=set[str])
     histories: set[str] = field(default_factory=set[str])
     tokens: set[str] = field(default_factory=set[str])
-    strays: set[str] = field(default_factory=set[str])
+    tokens_without_key: set[str] = field(default_factory=set[str])
     generation_ids: set[str] = field(default_factory=set[str])
-
-
-class Conflict(Exception):
-    """Another transaction was faster: nothing was written, and the same work is to be done again."""
-
-
-def decode(values: Sequence[Any], *, result: str | None = None, current: bool = True) -> Submission:
-    """Make a row of the values of `row_columns`."""
-    return Submission(
-        key=values[0],
-        token=values[1],
-        attempt=values[2],
-        state=State(values[3]),
-        kind=values[4],
-        account=values[5],
-        base_url=values[6],
-        model=values[7],
-        generation_id=values[8],
-        claimed_at=values[9],
-        deadline=values[10],
-        accepted_at=values[11],
-        finished_at=values[12],
-        expires_at=values[13],
-        reason=values[14],
-        error=json.loads(values[15]) if values[15] else None,
-        billed=values[16],
-        permitted=values[17],
-        result_kept=values[18],
-        credits=values[19],
-        prompt_tokens=values[20],
-        completion_tokens=values[21],
-        previous=values[22],
-        claimant=Claimant(*values[23:29]),
-        result=json.loads(result) if result else None,
-        current=current,
-    )
-
-
-def _encode(name: str, value: Any) -> Any:
-    if name == "state":
-        return cast("State", value).value
-    return json.dumps(value) if name == "error" and value is not None else value
-
-
-def _encode_row(row: Submission, result: str | None) -> dict[str, Any]:
-    values = {column.name: _encode(column.name, getattr(row, column.name)) for column in _PLAIN}
-    values.update((column.name, getattr(row.claimant, column.name)) for column in _CLAIMANT)
-    values["day"] = datetime.fromtimestamp(row.claimed_at, UTC).strftime("%Y-%m-%d")
-    values["result"] = result
-    return values
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
@@ -153,12 +96,12 @@ def with_results(connection: Connection, rows: Iterable[Submission]) -> dict[str
     return by_token
 
 
-def _select(connection: Connection, query: sa.Executable, wanted: Iterable[str]) -> Iterator[Sequence[Any]]:
-    for some in chunks(wanted):
+def _select(connection: Connection, query: sa.Executable, reads: Iterable[str]) -> Iterator[Sequence[Any]]:
+    for some in chunks(reads):
         yield from connection.execute(query, {"wanted": some})
 
 
-class Picture:
+class UnitOfWork:
     """The part of the ledger that a batch of operations touches.
 
     Attributes:
@@ -180,26 +123,26 @@ class Picture:
 
     # Reading
 
-    def load(self, wanted: Wanted) -> None:
+    def load(self, reads: ReadSet) -> None:
         """Read what is wanted, and lock it against other transactions."""
-        touched, named = wanted.keys | wanted.histories, set(wanted.tokens)
-        for query, values in ((_BY_TOKEN, wanted.strays), (_BY_GENERATION, wanted.generation_ids)):
+        touched, named = reads.keys | reads.histories, set(reads.tokens)
+        for query, values in ((_BY_TOKEN, reads.tokens_without_key), (_BY_GENERATION, reads.generation_ids)):
             # Without a lock: neither the key nor the id of a submission ever changes once it is there.
             for token, key in _select(self._connection, query, values):
                 named.add(token)
                 touched.add(key)
         for key, token in _select(self._connection, _POINTERS, touched):
             self._loaded[key] = self._current[key] = token
-        named.update(token for token, _ in _select(self._connection, _BY_KEY, wanted.histories))
+        named.update(token for token, _ in _select(self._connection, _BY_KEY, reads.histories))
         named.update(self._current.values())
-        self._take(named)
+        self._load_rows(named)
 
-    def _take(self, tokens: Iterable[str]) -> None:
-        for values in _select(self._connection, _ROWS, tokens):
-            row = decode(values)
-            self._rows[row.token] = self._stored[row.token] = row
-            if row.generation_id is not None:
-                self._generations.setdefault(row.generation_id, []).append(row.token)
+    def _load_rows(self, tokens: Iterable[str]) -> None:
+        for some in chunks(tokens):
+            for row in decode_rows(self._connection.execute(_ROWS, {"wanted": some})):
+                self._rows[row.token] = self._stored[row.token] = row
+                if row.generation_id is not None:
+                    self._generations.setdefault(row.generation_id, []).append(row.token)
 
     def current(self, key: str) -> Submission | None:
         """The submission that the key stands for.
@@ -230,9 +173,9 @@ class Picture:
         """All the submissions of a key that are loaded."""
         return [row for row in self._rows.values() if row.key == key]
 
-    def recall(self, key: str) -> list[Submission]:
+    def load_history(self, key: str) -> list[Submission]:
         """All the submissions of a key that is locked, also those that nobody wanted in advance."""
-        self._take({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
+        self._load_rows({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
         return self.history(key)
 
     # Moving
@@ -246,7 +189,7 @@ class Picture:
             self._generations.setdefault(row.generation_id, []).append(row.token)
         return row
 
-    def change(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
+    def update(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
         """Move a submission on."""
         changed = replace(row, **changes)
         self._rows[row.token] = changed
@@ -256,7 +199,7 @@ class Picture:
             self._generations.setdefault(changed.generation_id, []).append(row.token)
         return changed
 
-    def point(self, key: str, token: str | None) -> None:
+    def set_current(self, key: str, token: str | None) -> None:
         """Let the key stand for another submission, or for none."""
         if token is None:
             self._current.pop(key, None)
@@ -267,9 +210,9 @@ class Picture:
         """Delete a submission, and the key with it where it stands for it."""
         self._removed.append(row)
         if self._current.get(row.key) == row.token:
-            self.point(row.key, None)
+            self.set_current(row.key, None)
 
-    def decide(self, row: Submission, action: str, by: str) -> None:
+    def record_decision(self, row: Submission, action: str, by: str) -> None:
         """Record a permission to pay again."""
         self._decisions.append(Decision(row.key, row.token, row.generation_id, action, row.state, by, self.now))
 
@@ -322,13 +265,9 @@ class Picture:
         for token, row in sorted(self._rows.items()):
             stored = self._stored.get(token)
             if stored is None:
-                added.append(_encode_row(row, self._results.get(token)))
+                added.append(encode(row, self._results.get(token)))
             elif stored is not row:
-                values = {
-                    column.name: _encode(column.name, getattr(row, column.name))
-                    for column in _PLAIN
-                    if getattr(row, column.name) != getattr(stored, column.name)
-                }
+                values = changed_values(row, stored)
                 if token in self._results:
                     values["result"] = self._results[token]
                 if values:
