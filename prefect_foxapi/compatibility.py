@@ -1,7 +1,7 @@
 """Module paths of version 0.1.0, under which stored results name their classes.
 
 Prefect's result storage and pickles hold `prefect_foxapi.messages.UserMessage` and its like. Those paths stay
-importable, and the classes keep them as their `__module__`, so that both versions read what the other one stored.
+importable, and the classes keep them as their `__module__`, so that each version reads what the other one stored.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ _SECRET = re.compile(r"\b(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
 
 
 def redacted(text: str) -> str:
-    """The text without anything that looks like a key."""
+    """Return the text with each API key and bearer token cut off."""
     return _SECRET.sub(r"\1…", text)
 
 
 def redacted_data(value: Any) -> Any:
-    """JSON data without anything that looks like a key."""
+    """Return JSON data with each API key and bearer token in its strings cut off."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""The one place that repeats HTTP requests: which failure may be repeated, and why.
+"""Retries of HTTP requests: the policy, and the loop that obeys it.
 
-- **Reads** (everything that costs nothing) repeat on network errors, 429, 5xx and unreadable bodies.
-- **Submissions** are paid for. They repeat only where the contract says that nothing was accepted: after a 429, and
-  where a connection was never established (contract §2). Everything else is final or ambiguous.
+- **Reads** and uploads, which are free, are retried after network errors, 429, 5xx and unreadable bodies.
+- **Submissions**, which are paid, are retried only where FoxAPI has certainly not accepted them: after a 429, and where
+  no connection was established. Other failures are final or ambiguous.
 """
 
 import random
@@ -27,15 +27,19 @@ _in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
 
 
 class RetryPolicy(PolicyModel):
-    """How one HTTP request is repeated where that is safe (contract §5).
+    """How an HTTP request is retried, where that is safe.
 
     Args:
-        attempts: How often it is sent at most, the first time included.
-        budget: Seconds from the first attempt after which none is begun, without those in line for a free connection.
-        initial: Seconds before the second attempt; each later delay is twice as long.
-        maximum: Seconds that a delay grows to.
-        jitter: Which part of a delay is left to chance, from 0 to 1.
-        retry_after_maximum: Seconds of a `Retry-After` that are honoured; a longer one is cut to this.
+        attempts: Maximum number of attempts, the first one included.
+        budget: Seconds from the first attempt after which no other one starts. Time in the queue for a connection
+            does not count.
+        initial: Seconds before the second attempt. Each later delay is twice as long.
+        maximum: Maximum delay in seconds.
+        jitter: The random part of a delay, from 0 to 1.
+        retry_after_maximum: Maximum delay in seconds that a `Retry-After` can ask for.
+
+    Example:
+        RetryPolicy(attempts=3, budget=30)
     """
 
     attempts: int = Field(default=6, ge=1)
@@ -54,12 +58,12 @@ class RetryPolicy(PolicyModel):
         return self
 
     def delay(self, attempt: int, retry_after: float | None, random: Random) -> float:
-        """Seconds to wait after a failed attempt.
+        """Return the seconds to wait after a failed attempt.
 
         Args:
-            attempt: Which attempt failed, from 1.
-            retry_after: Seconds that the answer asked for. Never less is waited, up to `retry_after_maximum`.
-            random: Spreads those that failed together.
+            attempt: The number of the failed attempt, from 1.
+            retry_after: Seconds of the response's `Retry-After`, which is the minimum up to `retry_after_maximum`.
+            random: Spreads the retries of requests that failed at the same moment.
         """
         grown = min(self.initial * 2.0 ** min(attempt - 1, 60), self.maximum)
         if retry_after is None:
@@ -68,22 +72,26 @@ class RetryPolicy(PolicyModel):
 
 
 def exclude_queue_time(seconds: float) -> None:
-    """Say that an attempt had to wait for others of its kind: among a thousand, that uses up nobody's budget."""
+    """Exclude time that an attempt waited in a queue from the retry budget.
+
+    Args:
+        seconds: The time.
+    """
     _in_line.set(_in_line.get() + seconds)
 
 
 def may_repeat_read(error: BaseException) -> bool:
-    """Whether a request that costs nothing may be sent again (contract §5)."""
+    """Return whether a request that is free may be retried after an error."""
     return isinstance(error, RateLimited | ServiceUnavailable | UnreadableResponse)
 
 
 def may_repeat_submission(error: BaseException) -> bool:
-    """Whether a submission may be sent again: FoxAPI refused it for now, or was never reached (contract §2)."""
+    """Return whether a submission may be retried after an error: FoxAPI has certainly not accepted it."""
     return isinstance(error, RateLimited) or never_reached(error)
 
 
 def never_reached(error: BaseException) -> bool:
-    """Whether the connection was never established, so that FoxAPI cannot have seen the request."""
+    """Return whether an error means that no connection was established, so that nothing was sent."""
     return isinstance(error, ServiceUnavailable) and error.status is None
 
 
@@ -95,9 +103,16 @@ def repeating(
     sleep: Sleep,
     on_repeat: OnRepeat,
 ) -> Callable[..., Awaitable[Any]]:
-    """Calls what it is given in a loop of attempts within the policy's budget; the last error is raised as it is.
+    """Return a function that calls another one until it succeeds or the policy ends the attempts.
 
-    After a 429 it does not sleep by itself: the cool-down that all requests of a client share does that.
+    The last error is raised as it is. After a 429 there is no delay here: the client's cool-down delays all requests.
+
+    Args:
+        may_repeat: Whether an error may be followed by another attempt.
+        policy: How many attempts there are, and the delays between them.
+        clock: A monotonic clock, in seconds.
+        sleep: Waits for seconds.
+        on_repeat: Called before each retry with the attempt's number, the delay in seconds and the error.
     """
 
     def now() -> float:
@@ -113,8 +128,7 @@ def repeating(
                 raise
             failed: FoxAPIError | None = error
 
-        # Nearly all succeed at once, and a loop costs as much as a tenth of a request: only now is one made, and told
-        # of the attempt that was.
+        # A retry loop costs a tenth of a request, so it is made after the first failure only, and begins with it.
         async def again() -> Any:
             nonlocal failed
             if failed is not None:
@@ -160,7 +174,12 @@ def _error_of(state: RetryCallState) -> FoxAPIError:
 
 
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, in either of its forms, or None where it says nothing usable."""
+    """Return the seconds of a `Retry-After` header, or None where it is missing or invalid.
+
+    Args:
+        header: The header, which has a number of seconds or a date.
+        now: The current time.
+    """
     if header is None:
         return None
     text = header.strip()

@@ -1,4 +1,4 @@
-"""What is sent and what comes back, as frozen data, and the key that names a request.
+"""Requests and results as frozen data, and the key that identifies a request.
 
 Stored results name their classes by this path, so every class that a task returns is importable from here.
 """

@@ -1,4 +1,4 @@
-"""What an account has: models and their capabilities, uploaded files, credits."""
+"""The data of an account: models and their capabilities, uploaded files, credits."""
 
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -10,11 +10,17 @@ from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.models.base import NullAsEmpty, WireModel
 
 Capabilities = Mapping[str, frozenset[str]]
-"""For each model's id, what it takes: `text`, `vision`, `video`, `audio`, `file`."""
+"""The capabilities of each model, by its id: `text`, `vision`, `video`, `audio`, `file`."""
 
 
 class Model(WireModel):
-    """A model that a key may use (contract §6). Capabilities: `text`, `vision`, `video`, `audio`, `file`."""
+    """A model that an API key may use.
+
+    Attributes:
+        id: The name that a request gives.
+        object: The type of the object, `model`.
+        capabilities: Kinds of content that the model accepts: `text`, `vision`, `video`, `audio`, `file`.
+    """
 
     id: str
     object: str = "model"
@@ -22,7 +28,15 @@ class Model(WireModel):
 
 
 class UploadedFile(WireModel):
-    """A file that FoxAPI keeps for 72 hours (contract §7)."""
+    """An uploaded file, which FoxAPI keeps for 72 hours.
+
+    Attributes:
+        id: FoxAPI's id of the file.
+        filename: The name it was uploaded with.
+        url: The URL that an attachment gives.
+        size: Its size in bytes.
+        created: When it was uploaded, in Unix seconds.
+    """
 
     id: str | None = None
     filename: str | None = None
@@ -32,10 +46,14 @@ class UploadedFile(WireModel):
 
 
 class Credits(WireModel):
-    """Balance and use of a key.
+    """Balance and usage of an API key.
 
-    FoxAPI does not publish the names of these fields: the first likely name of a number is taken for each, and every
-    field is kept as it came.
+    FoxAPI does not document the fields of this response, so each attribute is read from the first of several likely
+    names that has a number. All fields of the response are kept as extra attributes.
+
+    Attributes:
+        balance: Credits that are left, or None.
+        used: Credits that were used, or None.
     """
 
     balance: float | None = None

@@ -1,4 +1,4 @@
-"""What the data models share: their base classes, and types for values that FoxAPI may leave out."""
+"""Base classes of the data models, and types for values that FoxAPI may send as null."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from prefect_foxapi.compatibility import keep_stored_path
 
 Random = Callable[[], float]
-"""Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
+"""Returns a random number in [0, 1), as `random.random` does."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -17,7 +17,10 @@ _GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
 
 def checked_generation_id(value: str) -> str:
-    """Return `value` if it can be a generation id, which becomes part of a URL path (contract §2).
+    """Return a generation id if it is safe as a segment of a URL path.
+
+    Args:
+        value: The id.
 
     Raises:
         ValueError: It has characters that an id cannot have.
@@ -46,22 +49,23 @@ Index = Annotated[int, BeforeValidator(_or_first)]
 
 
 class WireModel(BaseModel):
-    """A frozen piece of FoxAPI's JSON that keeps the fields it does not know."""
+    """The base of all data of FoxAPI: frozen, and unknown fields are kept."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
 
 class RequestModel(WireModel):
-    """A piece of a request: what was not set is not sent, but what it is always is."""
+    """The base of requests: fields that are not set are not sent, except `type` and `role`."""
 
     def model_post_init(self, context: Any, /) -> None:
+        """Mark `type` and `role` as set."""
         for name in ("type", "role"):
             if name in type(self).model_fields:
                 self.__pydantic_fields_set__.add(name)
 
 
 class PolicyModel(BaseModel):
-    """A frozen set of options; a misspelled one is refused."""
+    """The base of policies: frozen, and unknown options are refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Chat completions, whole and in chunks, in OpenAI's format."""
+"""Chat completions and their chunks, in OpenAI's format."""
 
 from typing import Annotated, Any
 
@@ -9,14 +9,14 @@ from prefect_foxapi.models.base import Index, NullAsEmpty, WireModel
 
 
 class FunctionCall(WireModel):
-    """The function that a tool call names, with its arguments as the JSON text that the model wrote."""
+    """The function of a tool call, and its arguments as the JSON text that the model wrote."""
 
     name: str
     arguments: str = ""
 
 
 class ToolCall(WireModel):
-    """A call that the model asks for."""
+    """A tool call that the model asks for."""
 
     id: str
     type: str = "function"
@@ -24,7 +24,7 @@ class ToolCall(WireModel):
 
 
 class Usage(WireModel):
-    """Tokens that a completion took."""
+    """Tokens of a completion."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -32,7 +32,7 @@ class Usage(WireModel):
 
 
 class CompletionMessage(WireModel):
-    """The message that a model answered with. `content` may be empty: that is an answer, not an error (contract §3)."""
+    """The message of an answer. An empty `content` is a valid answer."""
 
     role: str = "assistant"
     content: str | None = None
@@ -41,7 +41,7 @@ class CompletionMessage(WireModel):
 
 
 class Choice(WireModel):
-    """One of a completion's answers."""
+    """One answer of a completion."""
 
     index: Index = 0
     message: CompletionMessage
@@ -49,7 +49,7 @@ class Choice(WireModel):
 
 
 class ChatCompletion(WireModel):
-    """A whole OpenAI chat completion, as it stands in a completed generation's `results[0]` (contract §3)."""
+    """A chat completion, which is `results[0]` of a completed text generation."""
 
     id: str | None = None
     object: str = "chat.completion"
@@ -60,14 +60,14 @@ class ChatCompletion(WireModel):
 
 
 class FunctionCallDelta(WireModel):
-    """A piece of a function call."""
+    """A part of a function call."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCallDelta(WireModel):
-    """A piece of a tool call; pieces of one call share an `index`."""
+    """A part of a tool call. The parts of one call have the same `index`."""
 
     index: Index = 0
     id: str | None = None
@@ -76,7 +76,7 @@ class ToolCallDelta(WireModel):
 
 
 class Delta(WireModel):
-    """What one chunk adds to the answer. `reasoning_content` exists in the stream only (contract §3)."""
+    """The part of an answer that a chunk adds. Only streams have `reasoning_content`."""
 
     role: str | None = None
     content: str | None = None
@@ -89,7 +89,7 @@ def _or_no_delta(value: Any) -> Any:
 
 
 class ChunkChoice(WireModel):
-    """One choice's part of a chunk."""
+    """The part of a choice that a chunk adds."""
 
     index: Index = 0
     delta: Annotated[Delta, BeforeValidator(_or_no_delta)] = Delta()
@@ -97,7 +97,7 @@ class ChunkChoice(WireModel):
 
 
 class ChatCompletionChunk(WireModel):
-    """One chunk of a stream (contract §4)."""
+    """A chunk of a stream."""
 
     id: str | None = None
     object: str = "chat.completion.chunk"
@@ -108,12 +108,12 @@ class ChatCompletionChunk(WireModel):
 
     @property
     def text(self) -> str:
-        """What this chunk adds to the answer's text."""
+        """The text that the chunk adds to the answer."""
         return (self.choices[0].delta.content or "") if self.choices else ""
 
     @property
     def reasoning(self) -> str:
-        """What this chunk adds to the reasoning."""
+        """The text that the chunk adds to the reasoning."""
         return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
 
 

@@ -1,7 +1,4 @@
-"""Generations: what FoxAPI says of one, and `Generation`, which users get.
-
-Every model keeps the fields that it does not know, so that nothing that was paid for is lost when the service grows.
-"""
+"""Generations: FoxAPI's snapshot of one, and the `Generation` that tasks return."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,20 +15,21 @@ from prefect_foxapi.models.structured_output import decode_value, encode_value
 T = TypeVar("T", default=Any)
 
 Origin = Literal["billed", "replayed", "joined", "resumed"]
-"""How a generation was come by: paid for now; found complete; found in flight; found left by a run that ended."""
+"""Where a generation came from: `billed` is paid by this call; the others were paid before, and were complete
+(`replayed`), in flight in a live process (`joined`), or left by a process that had ended (`resumed`)."""
 
-# What is larger is no amount, and may not fit into a float.
+# A larger number is not an amount of credits, and an integer of any size need not fit into a float.
 _MOST_CREDITS = 1e15
 
 
 class StreamLink(WireModel):
-    """Where the stream of a generation is, relative to the base URL."""
+    """The URL of a generation's stream, relative to the base URL."""
 
     url: str
 
 
 class GenerationSnapshot(WireModel):
-    """A generation as FoxAPI tells it at one moment: the answer to a submission or to a poll (contract §2, §3)."""
+    """The state of a generation at one moment: the response to a submission or to a poll."""
 
     id: GenerationId
     object: str | None = None
@@ -62,19 +60,19 @@ class GenerationSnapshot(WireModel):
 
     @property
     def has_failed(self) -> bool:
-        """Whether this generation failed or was cancelled."""
+        """Whether the generation failed or was cancelled."""
         return self.status in {"failed", "cancelled", "canceled"} or bool(
             self.status == "completed" and not self.results and self.error
         )
 
     @property
     def has_result(self) -> bool:
-        """Whether the result is there. `completed` alone is not enough: results can come later (contract §3)."""
+        """Whether the result is there. Results can come later than the status `completed`."""
         return self.status == "completed" and bool(self.results)
 
     @property
     def credits(self) -> float | None:
-        """Credits that this generation took, or that FoxAPI set aside for it, where it says so (contract §2)."""
+        """Credits that the generation used, or that FoxAPI reserved for it, or None."""
         for name in ("credits_used", "credits", "credits_reserved"):
             value = (self.usage or {}).get(name)
             if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_CREDITS:
@@ -82,7 +80,7 @@ class GenerationSnapshot(WireModel):
         return None
 
     def completion(self) -> ChatCompletion | None:
-        """The chat completion of a text generation, or None where the results are something else (contract §9).
+        """Return the chat completion of a text generation, or None for other generations.
 
         Raises:
             pydantic.ValidationError: The results of a text generation are not a chat completion.
@@ -96,23 +94,27 @@ class GenerationSnapshot(WireModel):
 
 
 class Generation(WireModel, Generic[T]):
-    """A generation that came to its end, with its result.
+    """A completed generation.
 
     Attributes:
-        generation_id: FoxAPI's id of it.
-        model: The model that was asked.
-        text: The answer's text; may be empty (contract §3).
-        reasoning: What a thinking model thought; only where the stream was read (contract §3).
-        tool_calls: The calls that the model asks for.
+        generation_id: FoxAPI's id.
+        model: The model.
+        text: The answer's text, which may be empty.
+        reasoning: The model's reasoning, which only streams have, or None.
+        tool_calls: The tool calls that the model asks for.
         finish_reason: Why the model stopped: `stop`, `length`, `tool_calls`, …
         usage: Tokens.
-        credits: Credits that it took, where FoxAPI says so.
-        parsed: The answer as an instance of the `output_type` that was asked for.
-        created: When FoxAPI accepted it.
-        latency: Seconds from asking to having the result, as measured where it was waited for; None where nobody did.
-        origin: How it was come by: `billed`, `replayed`, `joined` or `resumed`.
-        completion: The chat completion, whole.
-        results: All results as FoxAPI gave them; for media, where the files are.
+        credits: Credits that the generation used, or None.
+        parsed: The answer as an instance of the call's `output_type`, or None.
+        created: When FoxAPI accepted the generation.
+        latency: Seconds from the call to the result, or None.
+        origin: Where the generation came from: `billed`, `replayed`, `joined` or `resumed`.
+        completion: The chat completion, or None for media.
+        results: The results of media as FoxAPI gave them, with the files' URLs.
+
+    Example:
+        generation = generate("The capital of France?", model="gpt-5.5")
+        print(generation.text, generation.credits, generation.origin)
     """
 
     generation_id: GenerationId
@@ -207,13 +209,13 @@ def _generation(
 
 
 class SubmittedGeneration(WireModel):
-    """A generation that is paid for and may not have ended yet; `wait_for_generation` takes it.
+    """A generation that is paid for, as an argument for `wait_for_generation`.
 
     Attributes:
-        generation_id: FoxAPI's id of it.
-        model: The model that was asked.
-        key: The generation key, under which the ledger has it.
-        origin: How it was come by: `billed`, `replayed`, `joined` or `resumed`.
+        generation_id: FoxAPI's id.
+        model: The model.
+        key: The generation key, which is its key in the ledger.
+        origin: Where the generation came from: `billed`, `replayed`, `joined` or `resumed`.
     """
 
     generation_id: GenerationId
@@ -223,16 +225,16 @@ class SubmittedGeneration(WireModel):
 
 
 class UnsettledGeneration(WireModel):
-    """A generation of the ledger that was submitted and never collected, or that nobody can know about.
+    """A generation in the ledger that was not collected, or an ambiguous submission.
 
     Attributes:
-        key: The generation key, for `settle`.
+        key: The generation key, as an argument for `settle`.
         state: `submitted`, `submitting` or `ambiguous`.
-        model: The model that was asked.
-        generation_id: FoxAPI's id of it, where one is known.
-        submitted_at: When, in Unix seconds.
-        submitted_by: Host, process and flow run.
-        reason: Why nobody can know, for an ambiguous one.
+        model: The model.
+        generation_id: FoxAPI's id, or None.
+        submitted_at: When it was submitted, in Unix seconds.
+        submitted_by: Host, process and flow run that submitted it.
+        reason: Why it is ambiguous, or None.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Requests for a generation, and the rules that a model has for what it is sent."""
+"""Requests for generations, and the rules of the models for them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest, UnsupportedContent
 from prefect_foxapi.models.account import Capabilities
 from prefect_foxapi.models.base import RequestModel
-from prefect_foxapi.models.messages import AttachmentPart, Message, Prompt, TextPart, explained, to_messages
+from prefect_foxapi.models.messages import AttachmentPart, Message, Prompt, TextPart, as_invalid_request, to_messages
 from prefect_foxapi.models.structured_output import output_schema
 
 SUBMIT_PATH = "/v1/llm/generations"
@@ -39,16 +39,19 @@ class KeyRole(Enum):
 
 
 class GenerationRequest(RequestModel):
-    """A request for a generation. Parameters of OpenAI chat that are not named here are kept and sent on.
+    """A request for a generation. Other parameters of OpenAI's chat API are sent as they are.
 
     Attributes:
-        model: Which model is asked.
+        model: The model.
         messages: The conversation.
-        stream: Whether the answer can be read while it is made (contract §4).
-        max_tokens: The most tokens to answer with; `claude-*` needs it, `gpt-*` wants at least 16.
-        temperature: Sampling temperature, 0 to 2.
-        top_p: Nucleus sampling, 0 to 1.
-        stop: Where to stop.
+        stream: Whether the answer can be read as a stream.
+        max_tokens: Maximum tokens of the answer. `claude-*` requires it, `gpt-*` at least 16.
+        temperature: Sampling temperature, from 0 to 2.
+        top_p: Nucleus sampling, from 0 to 1.
+        stop: Text that ends the answer.
+
+    Example:
+        GenerationRequest.build("count 1 to 3", model="gpt-5.5", max_tokens=64)
     """
 
     model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), KeyRole.IN_THE_KEY]
@@ -90,23 +93,28 @@ class GenerationRequest(RequestModel):
 
     @classmethod
     def build(cls, prompt: Prompt, *, model: str, **parameters: Any) -> Self:
-        """Make a checked request.
+        """Return a checked request.
+
+        Args:
+            prompt: The prompt, in any of its forms.
+            model: The model.
+            parameters: Other fields of the request.
 
         Raises:
-            InvalidRequest: Something is wrong with it; the error names the field and the remedy. Nothing was sent.
+            InvalidRequest: A field is wrong; the error names it and the remedy.
         """
         parameters = {name: _plain(name, value) for name, value in parameters.items()}
         try:
             return cls.model_validate({"model": model, "messages": prompt, **parameters})
         except ValidationError as error:
-            raise explained(error) from None
+            raise as_invalid_request(error) from None
 
     def body(self) -> dict[str, Any]:
-        """The JSON body of the submission: what was set, and nothing else."""
+        """Return the JSON body of the submission, with the fields that were set."""
         return self.model_dump(mode="json", exclude_unset=True)
 
     def attachments(self) -> Iterator[tuple[str, AttachmentPart]]:
-        """Every attachment with its path in the body (`messages.0.content.1.image_url`)."""
+        """Yield each attachment with its path in the body, such as `messages.0.content.1.image_url`."""
         for number, message in enumerate(self.messages):
             if isinstance(message.content, tuple):
                 for position, part in enumerate(message.content):
@@ -133,9 +141,8 @@ class GenerationRequest(RequestModel):
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Refuse a parameter that JSON cannot say, before it is anywhere near the wire."""
     try:
-        # As it is sent: a lone surrogate cannot be encoded.
+        # Encoded as for sending: a lone surrogate fails only here.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"{name}: cannot be sent as JSON ({error}); give plain data", field=name) from None
@@ -143,18 +150,22 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def documented_capabilities(model: str) -> frozenset[str] | None:
-    """What the documentation says that `model` takes, or None where it says nothing."""
+    """Return the capabilities that FoxAPI documents for a model, or None.
+
+    Args:
+        model: The model's id.
+    """
     return next((takes for family, takes in _DOCUMENTED.items() if model.lower().startswith(family)), None)
 
 
 def check_content(request: GenerationRequest, live: Capabilities | None) -> None:
-    """Refuse content that the model does not take, before anything is paid.
+    """Check that the model accepts the request's attachments, before anything is paid.
 
-    A model that neither the live list nor the documentation knows passes: there FoxAPI decides.
+    A model that is neither in the list nor documented passes.
 
     Args:
         request: The request.
-        live: What the live list of models says, or None where it could not be had.
+        live: The capabilities of FoxAPI's list of models, or None where the list is not available.
 
     Raises:
         UnsupportedContent: The model lacks a capability; the error names the part and models that have it.
@@ -174,7 +185,7 @@ def check_content(request: GenerationRequest, live: Capabilities | None) -> None
             )
 
 
-# A task that does not take one of these would otherwise send it to FoxAPI, as a part of what is paid for.
+# A task without one of these options would send it to FoxAPI as a parameter of the request.
 _OPTIONS = {
     **dict.fromkeys(("timeout", "poll", "on_delta"), "give it to generate, stream_generation or wait_for_generation"),
     "log_lines": "give it to stream_generation",
@@ -183,14 +194,19 @@ _OPTIONS = {
 
 
 def refuse_options(parameters: Mapping[str, Any]) -> None:
-    """Refuse, among the parameters of a request, what is an option of other tasks.
+    """Check that no parameter of a request is an option of another task.
+
+    Args:
+        parameters: The parameters.
 
     Raises:
-        InvalidRequest: There is one.
+        InvalidRequest: One is.
     """
     for name, remedy in _OPTIONS.items():
         if name in parameters:
-            raise InvalidRequest(f"{name}: it is no option of this task, nor part of a request; {remedy}", field=name)
+            raise InvalidRequest(
+                f"{name}: it is neither an option of this task nor a parameter of a request; {remedy}", field=name
+            )
 
 
 def build_request(
@@ -201,10 +217,17 @@ def build_request(
     stream: bool = False,
     parameters: Mapping[str, Any] | None = None,
 ) -> GenerationRequest:
-    """The request that `generate` submits for its arguments.
+    """Return the request for the arguments of `generate`.
+
+    Args:
+        prompt: The prompt, in any of its forms.
+        model: The model.
+        output_type: The type of the answer, or None for text.
+        stream: Whether the answer can be read as a stream.
+        parameters: Other fields of the request.
 
     Raises:
-        InvalidRequest: Something is wrong with it.
+        InvalidRequest: An argument is wrong; the error names it.
     """
     fields = dict(parameters or {})
     refuse_options(fields)

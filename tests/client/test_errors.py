@@ -1,4 +1,4 @@
-"""Every row of the contract's table of errors on a real socket: class, data, and how often the request was sent."""
+"""Every documented error response on a real socket: the error's class and data, and how often the request is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MESSAGE = "said by the service (request_id: req-0123456789abcdef)"
 
 @dataclass(frozen=True)
 class Submission:
-    """One row of contract §5, and how often each kind of request is sent that gets it."""
+    """A documented error response, and how often each kind of request is sent that gets it."""
 
     status: int
     type: str | None
@@ -87,7 +87,7 @@ TABLE = [
     broken(502, "service_unavailable", None),
     broken(503, "service_unavailable", "all_platforms_exhausted"),
     broken(504, None, None),
-    # What the contract does not name: a proxy in between may answer these when the request has gone on already.
+    # Not documented: a proxy may answer with these after it has forwarded the request.
     *(Submission(status, None, None, AmbiguousSubmission, InvalidRequest) for status in (408, 409, 425, 499)),
     final(418, None, None, InvalidRequest),
     broken(529, None, "overloaded"),

@@ -197,7 +197,7 @@ async def test_answer_that_is_small_on_the_wire_and_large_in_memory(make_client:
     assert len(bomb) < 1_000_000
     async with RawServer([answer(bomb, headers={"Content-Encoding": "gzip"})]) as server:
         client = make_client(server.url, retry=ONCE)
-        with pytest.raises(AmbiguousSubmission if paid else FoxAPIError, match="larger than 67108864 bytes"):
+        with pytest.raises(AmbiguousSubmission if paid else FoxAPIError, match="67108864"):
             await (client.submit(BODY) if paid else client.get(GENERATION_ID))
 
 
@@ -208,7 +208,7 @@ async def test_answer_without_an_end(make_client: MakeClient) -> None:
             await peer.send(b"400000\r\n" + b" " * 0x400000 + b"\r\n")
 
     async with RawServer([floods]) as server:
-        with pytest.raises(ServiceUnavailable, match="larger than 67108864 bytes"):
+        with pytest.raises(ServiceUnavailable, match="67108864"):
             await make_client(server.url, retry=ONCE).get(GENERATION_ID)
 
 

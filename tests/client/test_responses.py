@@ -25,7 +25,7 @@ def error(status: int, body: Any, *, paid: bool = False, headers: dict[str, str]
 
 @pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("paid", [True, False])
-def test_bodies_of_the_contract(name: str, paid: bool) -> None:
+def test_documented_bodies(name: str, paid: bool) -> None:
     status, body = ERRORS[name]["status"], ERRORS[name]["body"]["error"]
     found = error(status, ERRORS[name]["body"], paid=paid)
     assert (found.status, found.type, found.code) == (status, body["type"], body["code"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -77,23 +78,31 @@ def test_relative_path_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @each_helper
 @pytest.mark.parametrize(
-    ("source", "options", "said"),
+    ("source", "options", "field"),
     [
-        ("photo.jpg", {}, "(Path('photo.jpg'))"),
-        ("", {}, "neither a URL nor a data URI"),
-        ("ftp://e.org/x", {}, "neither a URL nor a data URI"),
-        (b"", {"name": "x.png"}, "the bytes are empty"),
-        (b"x", {}, "name='photo.png'"),
-        (b"x", {"name": "x.unknown-ending"}, "known ending"),
-        (5, {}, "neither a URL nor a data URI"),
-        (None, {}, "neither a URL nor a data URI"),
+        ("photo.jpg", {}, None),
+        ("", {}, None),
+        ("ftp://e.org/x", {}, None),
+        (b"", {"name": "x.png"}, None),
+        (b"x", {}, "name"),
+        (b"x", {"name": "x.unknown-ending"}, "name"),
+        (5, {}, None),
+        (None, {}, None),
     ],
 )
-def test_sources_that_cannot_be(helper: Callable[..., Any], kind: str, source: Any, options: Any, said: str) -> None:
+def test_sources_that_cannot_be(
+    helper: Callable[..., Any], kind: str, source: Any, options: Any, field: str | None
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
         helper(source, **options)
-    assert said in str(caught.value)
-    assert caught.value.field
+    assert caught.value.field == (field or helper.__name__)
+
+
+@each_helper
+def test_path_in_a_string_is_refused_with_the_remedy(helper: Callable[..., Any], kind: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        helper("photo.jpg")
+    assert f"{helper.__name__}(Path('photo.jpg'))" in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["https://e.org/a b", "https://", "data:", "http://\n"])
@@ -107,20 +116,22 @@ def test_files_that_cannot_be_sent(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     looping = tmp_path / "loop.png"
     looping.symlink_to(looping)
-    for path, said in [
-        (tmp_path / "none.png", "there is no file"),
-        (tmp_path / "empty.png", "is empty"),
-        (tmp_path, "is not a file"),
-        (looping, "cannot be read"),
-        (tmp_path / ("n" * 300), "cannot be read"),
-        (tmp_path / "empty.png" / "x", "cannot be read"),
+    for path, cause in [
+        (tmp_path / "none.png", None),
+        (tmp_path / "empty.png", None),
+        (tmp_path, None),
+        (looping, errno.ELOOP),
+        (tmp_path / ("n" * 300), errno.ENAMETOOLONG),
+        (tmp_path / "empty.png" / "x", errno.ENOTDIR),
     ]:
-        with pytest.raises(InvalidRequest, match=said) as caught:
+        with pytest.raises(InvalidRequest) as caught:
             image(path)
         assert caught.value.field == "image"
         assert str(path) in str(caught.value)
-        with pytest.raises(InvalidRequest, match=said):
+        assert getattr(caught.value.__cause__, "errno", None) == cause
+        with pytest.raises(InvalidRequest) as caught:
             file_digest(path, "messages.0.content.1.image_url")
+        assert caught.value.field == "messages.0.content.1.image_url"
 
 
 def test_digest_follows_the_content(tmp_path: Path) -> None:
@@ -156,8 +167,9 @@ def test_deleted_file_has_no_digest_any_more(tmp_path: Path) -> None:
     part = image(path)
     assert file_digest(path) == DIGEST
     path.unlink()
-    with pytest.raises(InvalidRequest, match="there is no file"):
+    with pytest.raises(InvalidRequest) as caught:
         attachment_digest(part.attachment, "messages.0")
+    assert caught.value.field == "messages.0"
 
 
 def test_what_is_elsewhere_has_no_digest() -> None:
@@ -185,7 +197,7 @@ def test_data_uris(url: str, media_type: str, content: bytes) -> None:
     ["data:", "data:,", "data:image/png;base64,", "data:image/png;base64", "data:x;base64,a", "data:x;base64,%%%"],
 )
 def test_data_uris_that_are_broken(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="data URI") as caught:
+    with pytest.raises(InvalidRequest) as caught:
         inline_content(url, "messages.0.content.1.image_url")
     assert caught.value.field == "messages.0.content.1.image_url"
 

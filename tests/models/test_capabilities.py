@@ -1,4 +1,4 @@
-"""Which content which model takes (contract §6), checked before anything is paid."""
+"""Which content each model accepts, checked before anything is paid."""
 
 from __future__ import annotations
 
@@ -42,21 +42,23 @@ def test_documentation_counts_where_the_live_list_says_nothing(model: str, capab
     (part,) = (kind for kind, needed in NEEDED_CAPABILITY.items() if needed == capability)
     assert caught.value.field == f"messages.0.content.1.{part}"
     assert caught.value.code == "model_not_support_capability"
-    assert str(caught.value).startswith(f"messages.0.content.1.{part}: {model} takes ")
+    assert model in str(caught.value)
     assert "gemini-*" in str(caught.value)
 
 
 def test_live_list_counts_before_the_documentation() -> None:
     live = {"gpt-5.5": frozenset({"text", "video"}), "claude-opus-4-7": frozenset({"text"})}
     check_content(request("gpt-5.5", "video"), live)
-    with pytest.raises(UnsupportedContent, match=r"claude-opus-4-7 takes text but no vision"):
+    with pytest.raises(UnsupportedContent) as caught:
         check_content(request("claude-opus-4-7", "vision"), live)
+    assert caught.value.field == "messages.0.content.1.image_url"
 
 
 def test_error_names_models_that_can() -> None:
     live = {f"seer-{number}": frozenset({"text", "video"}) for number in range(9)}
-    with pytest.raises(UnsupportedContent, match=r"use one of seer-0, seer-1, seer-2, seer-3, seer-4$"):
+    with pytest.raises(UnsupportedContent) as caught:
         check_content(request("gpt-5.5", "video"), live)
+    assert [name for name in live if name in str(caught.value)] == ["seer-0", "seer-1", "seer-2", "seer-3", "seer-4"]
 
 
 def test_model_that_nobody_knows_is_for_foxapi_to_decide() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ from prefect_foxapi.models.generation_key import (
     salted_key,
 )
 from prefect_foxapi.models.messages import assistant, system, user
-from prefect_foxapi.models.requests import GenerationRequest, build_request
+from prefect_foxapi.models.requests import GenerationRequest, KeyRole, build_request
 from tests.models.golden.requests import ACCOUNT, BASE_URL, FILES, City, keys
 from tests.support.outputs import Capital
 
@@ -299,7 +299,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"same")
     request = GenerationRequest.build(["x", image(path)], model="gpt-5.5")
     path.unlink()
-    with pytest.raises(InvalidRequest, match="there is no file") as caught:
+    with pytest.raises(InvalidRequest) as caught:
         generation_key(request, account=ACCOUNT, base_url=BASE_URL)
     assert caught.value.field == "messages.0.content.1.image_url"
 
@@ -330,7 +330,25 @@ FIELDS = {
 @pytest.mark.parametrize("owner", FIELDS)
 def test_everything_is_classified_as_in_or_out(owner: str) -> None:
     undecided = FIELDS[owner] - IN_THE_KEY - NOT_IN_THE_KEY
-    assert undecided == set(), "say in identity.py whether it is part of a generation's identity"
+    assert undecided == set(), "say in generation_key.py whether it is part of the key"
+
+
+def test_field_without_a_role_is_refused() -> None:
+    class Undecided(GenerationRequest):
+        seed: int | None = None
+
+    class Twice(GenerationRequest):
+        seed: Annotated[int | None, KeyRole.IN_THE_KEY, KeyRole.NOT_IN_THE_KEY] = None
+
+    for kind in (Undecided, Twice):
+        with pytest.raises(TypeError, match="seed"):
+            kind.fields_with(KeyRole.IN_THE_KEY)
+
+
+def test_roles_of_the_fields() -> None:
+    roles = {role: GenerationRequest.fields_with(role) for role in KeyRole}
+    assert roles[KeyRole.NOT_IN_THE_KEY] == {"stream"} == NOT_IN_THE_KEY & set(GenerationRequest.model_fields)
+    assert roles[KeyRole.IN_THE_KEY] == IN_THE_KEY & set(GenerationRequest.model_fields)
 
 
 def test_nothing_is_both_or_gone() -> None:

@@ -19,6 +19,7 @@ from prefect_foxapi.models.account import Credits, Model
 from prefect_foxapi.models.base import checked_generation_id
 from prefect_foxapi.models.completions import ChatCompletion, ChatCompletionChunk
 from prefect_foxapi.models.generations import Generation, GenerationSnapshot, SubmittedGeneration
+from prefect_foxapi.models.structured_output import output_invalid
 from tests.support.outputs import (
     ID,
     Aliased,
@@ -66,7 +67,7 @@ def test_the_seed_s_answer_to_a_submission() -> None:
         ("task_failed", False, True),
     ],
 )
-def test_states_of_the_contract(name: str, has_result: bool, has_failed: bool) -> None:
+def test_states_of_a_snapshot(name: str, has_result: bool, has_failed: bool) -> None:
     snapshot = GenerationSnapshot.model_validate(wire(name))
     assert (snapshot.has_result, snapshot.has_failed) == (has_result, has_failed)
 
@@ -122,16 +123,18 @@ def test_ids_that_can_be(identity: str) -> None:
     "identity", ["", "-a", ".", "..", "a/b", "a?b", "a#b", "a b", "a%2f", "a\n", "a\r\nX: y", "ä", "a" * 257, "a\x00"]
 )
 def test_ids_that_cannot_be(identity: str) -> None:
-    with pytest.raises(ValueError, match="is not a generation id"):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
         checked_generation_id(identity)
+    assert repr(identity[:80]) in str(caught.value)
     for kind in (GenerationSnapshot, Generation, SubmittedGeneration):
         with pytest.raises(ValidationError):
             kind.model_validate({"id": identity, "status": "x", "generation_id": identity, "model": "m"})
 
 
 def test_models_are_frozen() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(ValidationError) as caught:
         Generation(generation_id="t", model="m").text = "other"  # type: ignore[misc]
+    assert [error["type"] for error in caught.value.errors()] == ["frozen_instance"]
 
 
 # Unknown fields
@@ -225,8 +228,25 @@ def test_media_keep_their_results_open() -> None:
 @pytest.mark.parametrize("results", [[{}], [{"choices": []}], [{"choices": [{"index": 0}]}]])
 def test_results_of_a_text_generation_that_are_no_completion(results: list[Any]) -> None:
     snapshot = GenerationSnapshot.model_validate({"id": "t", "type": "llm", "status": "completed", "results": results})
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as caught:
         Generation.from_snapshot(snapshot, origin="billed")
+    raw = Generation.with_raw_results(snapshot, origin="billed", reasoning="because", latency=1.5)
+    assert (raw.generation_id, raw.origin, raw.reasoning, raw.latency) == ("t", "billed", "because", 1.5)
+    assert (raw.text, raw.completion, raw.results) == ("", None, tuple(results))
+    error = output_invalid(raw, "a chat completion", caught.value)
+    assert (error.generation, error.generation_id, error.text) == (raw, "t", "")
+    assert len(error.errors) == caught.value.error_count()
+    assert "max_tokens" not in str(error)
+
+
+def test_invalid_output_that_was_cut_off_names_the_remedy() -> None:
+    answer = Generation(generation_id="t", model="m", text='{"city": "Pa', finish_reason="length")
+    with pytest.raises(ValidationError) as caught:
+        Capital.model_validate_json(answer.text)
+    error = output_invalid(answer, "a valid Capital", caught.value)
+    assert (error.text, error.generation, error.generation_id) == (answer.text, answer, "t")
+    assert "max_tokens" in str(error)
+    assert [item["type"] for item in error.errors] == ["json_invalid"]
 
 
 @pytest.mark.parametrize("results", [["text"], [[]], [None]])

@@ -148,7 +148,7 @@ class Undefined:
 
 @pytest.mark.parametrize("output_type", [Plain, object(), "Capital", Undefined, list[Plain], 5])
 def test_types_that_have_no_schema(output_type: Any) -> None:
-    with pytest.raises(InvalidRequest, match=r"output_type: .* give a pydantic model") as caught:
+    with pytest.raises(InvalidRequest) as caught:
         output_schema(output_type)
     assert caught.value.field == "output_type"
 
@@ -168,5 +168,6 @@ def test_plain_data_is_stored_as_it_is(value: Any) -> None:
     "path", ["no.such.module:Class", "tests.support.outputs:Nothing", "tests.support.outputs:ID", "json", ""]
 )
 def test_stored_class_that_cannot_be_found(path: str) -> None:
-    with pytest.raises(ValueError, match="class"):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
         decode_value({"__type__": path, "__value__": {}})
+    assert repr(path) in str(caught.value)

@@ -198,7 +198,7 @@ def refusal(
     headers: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Reply:
-    """Answers with an error in FoxAPI's shape (contract §5)."""
+    """Answers with an error in FoxAPI's format."""
     error = {"message": message, "type": type, "code": code, **more}
     return answer({"error": {k: v for k, v in error.items() if v is not None}}, status, headers)
 
@@ -297,7 +297,7 @@ def streams(*blocks: bytes, then: Callable[[Peer], None] | None = Peer.close) ->
 
 
 def event(name: str, data: Any) -> bytes:
-    """A named event (contract §4)."""
+    """An event with a type."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
@@ -312,7 +312,7 @@ GENERATION_ID = "task-llm-1776874481-rj6bs3yb"
 
 
 def generation(status: str = "pending", text: str | None = None, **fields: Any) -> dict[str, Any]:
-    """A generation as FoxAPI tells it; with a text it has a result (contract §3)."""
+    """FoxAPI's snapshot of a generation; with a text it has a result."""
     message = {"role": "assistant", "content": text}
     completion = {
         "id": "chatcmpl-1",

@@ -16,12 +16,18 @@ class _OpenToolCall:
 
 
 class Accumulator:
-    """Puts an answer together from its chunks, for the first choice as everywhere in this package.
+    """Builds an answer, the first choice's, from the chunks of its stream.
 
     Attributes:
-        chunks: How many chunks were added: the `offset` at which a stream goes on.
-        finish_reason: Why the model stopped, as soon as that is known.
-        usage: Tokens, where a chunk tells them.
+        chunks: How many chunks were added, which is the offset at which the stream resumes.
+        finish_reason: Why the model stopped, or None.
+        usage: Tokens, or None.
+
+    Example:
+        answer = Accumulator()
+        async for chunk in client.stream("gen-1"):
+            answer.add(chunk)
+        print(answer.text)
     """
 
     def __init__(self) -> None:
@@ -40,12 +46,12 @@ class Accumulator:
 
     @property
     def reasoning(self) -> str | None:
-        """What a thinking model has thought so far, or None."""
+        """The reasoning so far, or None."""
         return "".join(self._reasoning) or None
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls that the model asks for; the arguments of the last may be incomplete before the end."""
+        """The tool calls so far. Before the end of the stream, the last one's arguments can be incomplete."""
         return tuple(
             ToolCall(
                 id=call.id, type=call.type, function=FunctionCall(name=call.name, arguments="".join(call.arguments))
@@ -54,7 +60,11 @@ class Accumulator:
         )
 
     def add(self, chunk: ChatCompletionChunk) -> None:
-        """Add the next chunk."""
+        """Add the next chunk.
+
+        Args:
+            chunk: The chunk.
+        """
         self.chunks += 1
         if chunk.usage is not None:
             self.usage = chunk.usage
@@ -71,7 +81,7 @@ class Accumulator:
 
     def _add_to_tool_call(self, delta: ToolCallDelta) -> None:
         position = self._position_of.get(delta.index)
-        # Some models number all their calls 0; then only the id tells that another one begins.
+        # Some models give all their calls the index 0. Then only the id shows that another call begins.
         if position is None or (delta.id and self._tool_calls[position].id not in ("", delta.id)):
             position = self._position_of[delta.index] = len(self._tool_calls)
             self._tool_calls.append(_OpenToolCall())

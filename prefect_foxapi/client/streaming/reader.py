@@ -1,4 +1,4 @@
-"""The reader of one generation's stream: what its events mean, and where it goes on."""
+"""The reader of a generation's stream: the meaning of its events, and the offset at which it resumes."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def offset_of(request: Received) -> int:
 
 
 def from_offset(play: Callable[[list[bytes]], Reply]) -> Reply:
-    """Replays from the offset that was asked for, as the contract says."""
+    """Replays from the requested offset, as FoxAPI does."""
 
     async def reply(request: Received, peer: Peer) -> None:
         await play([*CHUNKS, DONE][offset_of(request) :])(request, peer)
@@ -392,7 +392,7 @@ def assert_whole(found: tuple[GenerationSnapshot, StreamReader]) -> None:
     assert completion
     message = completion.choices[0].message
     assert message.content == TEXT == found[1].answer.text
-    # The thoughts are in the stream only (contract §3).
+    # Only streams have reasoning.
     assert message.reasoning_content is None
     assert found[1].answer.reasoning == "think, then tell"
     assert found[1].answer.finish_reason == completion.choices[0].finish_reason == "stop"
