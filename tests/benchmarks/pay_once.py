@@ -17,16 +17,16 @@ from typing import Any
 
 from prefect_foxapi.emulator import Emulator
 from tests.ledger.postgres import PostgresForTests
-from tests.pay_once.kills import Kills, Tally
+from tests.pay_once.fork_server import Zygote
+from tests.pay_once.kill_harness import Kills, Tally
 from tests.pay_once.servers import prefect_server
-from tests.pay_once.zygote import Zygote
 
 KILLS = 300
 QUICK = 40
 CACHED = 1000
 FAULTS = 0.1
 
-BY_HAND = "tests.pay_once.by_hand:generate_all"
+BY_HAND = "tests.pay_once.baseline:generate_all"
 ASK_TWICE = "tests.pay_once.repeats:ask_twice"
 
 

@@ -19,10 +19,10 @@ from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.tasks.event_loop import close_background
 from tests.ledger.postgres import PostgresForTests
-from tests.pay_once.asking import Asker
+from tests.pay_once.callers import Asker
+from tests.pay_once.fork_server import Zygote
 from tests.pay_once.programs import credentials as credentials_for
 from tests.pay_once.servers import prefect_server
-from tests.pay_once.zygote import Zygote
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from prefect import flow
 from pydantic import SecretStr
 
 from prefect_foxapi import FoxAPICredentials, FoxAPIError, agenerate, asettle
-from tests.pay_once.zygote import emit
+from tests.pay_once.fork_server import emit
 
 MODEL = "gpt-5.5"
 SUBMIT_TIMEOUT, CONNECT_TIMEOUT = 2.0, 0.5

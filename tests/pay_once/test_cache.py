@@ -17,11 +17,11 @@ from pydantic import BaseModel
 
 from prefect_foxapi import FoxAPICredentials, Generation, agenerate, await_for_generation
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker, result_of, told
+from tests.pay_once.callers import Asker, result_of, told
+from tests.pay_once.fork_server import Zygote
 from tests.pay_once.programs import MODEL
-from tests.pay_once.zygote import Zygote
 
-ASK = "tests.pay_once.asking:ask_once"
+ASK = "tests.pay_once.callers:ask_once"
 pytestmark = pytest.mark.usefixtures("home")
 
 

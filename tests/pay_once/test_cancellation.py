@@ -15,11 +15,11 @@ from prefect import flow
 
 from prefect_foxapi import FoxAPICredentials, GenerationTimeout, agenerate, generate
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker, result_of
+from tests.pay_once.callers import Asker, result_of
+from tests.pay_once.fork_server import Zygote
 from tests.pay_once.programs import MODEL
-from tests.pay_once.zygote import Zygote
 
-ASK = "tests.pay_once.asking:ask_once"
+ASK = "tests.pay_once.callers:ask_once"
 pytestmark = pytest.mark.usefixtures("home")
 
 

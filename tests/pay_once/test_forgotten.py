@@ -20,7 +20,7 @@ from prefect_foxapi import (
     await_for_generation,
 )
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker, result_of
+from tests.pay_once.callers import Asker, result_of
 from tests.pay_once.programs import MODEL
 
 pytestmark = pytest.mark.usefixtures("home")

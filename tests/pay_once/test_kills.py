@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ledger.postgres import PostgresForTests
-from tests.pay_once.kills import Kills, Tally
+from tests.pay_once.kill_harness import Kills, Tally
 
 KILLS = 40
 FAULTS = 0.1

@@ -15,9 +15,9 @@ from prefect import flow, get_client
 from prefect.states import AwaitingRetry
 
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.zygote import Child, Zygote
+from tests.pay_once.fork_server import Child, Zygote
 
-ASK = "tests.pay_once.asking:ask_once"
+ASK = "tests.pay_once.callers:ask_once"
 
 
 class FlowRun:

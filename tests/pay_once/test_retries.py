@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_foxapi import FoxAPICredentials, GenerationFailed, agenerate, generate, is_retryable
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker
+from tests.pay_once.callers import Asker
 from tests.pay_once.programs import MODEL
 
 pytestmark = pytest.mark.usefixtures("home")

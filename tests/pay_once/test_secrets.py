@@ -13,10 +13,10 @@ import pytest
 
 from prefect_foxapi.emulator import Emulator
 from tests.ledger.postgres import PostgresForTests
+from tests.pay_once.fork_server import Zygote
 from tests.pay_once.servers import prefect_server
-from tests.pay_once.zygote import Zygote
 
-TRACES = "tests.pay_once.traces:leave_traces"
+TRACES = "tests.pay_once.leak_probe:leave_traces"
 TABLES = ("foxapi_generations", "foxapi_submissions", "foxapi_decisions", "foxapi_uploads")
 
 

@@ -18,10 +18,10 @@ from prefect import flow
 from prefect_foxapi import NotFound, asubmit_generation, await_for_generation
 from prefect_foxapi.emulator import Emulator
 from tests.ledger.postgres import PostgresForTests
+from tests.pay_once.fork_server import Child, Zygote
 from tests.pay_once.programs import CONNECT_TIMEOUT, MODEL, SUBMIT_TIMEOUT, credentials
-from tests.pay_once.zygote import Child, Zygote
 
-ASK = "tests.pay_once.asking:ask_the_same"
+ASK = "tests.pay_once.callers:ask_the_same"
 KEYS = ("sk-one-account", "sk-another-account")
 # What the margin of a claim adds to the time that a submission may take.
 DEADLINE = SUBMIT_TIMEOUT + CONNECT_TIMEOUT + 1.0

@@ -15,8 +15,8 @@ from prefect.results import ResultRecord
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_foxapi import FoxAPICredentials, FoxAPIError, Generation, agenerate, generate
+from tests.pay_once.fork_server import emit
 from tests.pay_once.programs import MODEL, credentials, write_report
-from tests.pay_once.zygote import emit
 
 
 def ask_the_same(

@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect_foxapi.emulator import Emulator, FaultRule
 from prefect_foxapi.ledger import Ledger, State, Submission
-from tests.pay_once.zygote import Zygote
+from tests.pay_once.fork_server import Zygote
 
 OURS = "tests.pay_once.programs:generate_all"
 PERMIT = "tests.pay_once.programs:permit"

@@ -73,7 +73,7 @@ class Zygote:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FOXAPI_"))}
         with log.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.pay_once.zygote"],
+                [sys.executable, "-m", "tests.pay_once.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
