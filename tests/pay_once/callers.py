@@ -128,7 +128,7 @@ def run_this(wanted: Flow[[], Any], flow_run_id: str | None) -> None:
         asyncio.run(running)
 
 
-class Asker:
+class Caller:
     """Asks in flow runs, each a new one."""
 
     def __init__(self, credentials: FoxAPICredentials) -> None:

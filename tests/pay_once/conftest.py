@@ -19,8 +19,8 @@ from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.tasks.event_loop import close_background
 from tests.ledger.postgres import PostgresForTests
-from tests.pay_once.callers import Asker
-from tests.pay_once.fork_server import Zygote
+from tests.pay_once.callers import Caller
+from tests.pay_once.fork_server import ForkServer
 from tests.pay_once.programs import credentials as credentials_for
 from tests.pay_once.servers import prefect_server
 
@@ -83,12 +83,12 @@ def credentials(emulator: Emulator) -> FoxAPICredentials:
 
 
 @pytest.fixture
-def ask(credentials: FoxAPICredentials) -> Asker:
-    return Asker(credentials)
+def ask(credentials: FoxAPICredentials) -> Caller:
+    return Caller(credentials)
 
 
 @pytest.fixture
-def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[Zygote]:
+def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[ForkServer]:
     """Another process with the same home."""
-    with Zygote(environment, tmp_path / "elsewhere.log") as zygote:
-        yield zygote
+    with ForkServer(environment, tmp_path / "elsewhere.log") as fork_server:
+        yield fork_server

@@ -61,7 +61,7 @@ class Child:
         return self.wait()
 
 
-class Zygote:
+class ForkServer:
     """Runs programs, one at a time: functions that take JSON data.
 
     Args:
@@ -85,7 +85,7 @@ class Zygote:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def __enter__(self) -> Zygote:
+    def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(

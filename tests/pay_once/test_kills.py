@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ledger.postgres import PostgresForTests
-from tests.pay_once.kill_harness import Kills, Tally
+from tests.pay_once.kill_harness import KillHarness, Tally
 
 KILLS = 40
 FAULTS = 0.1
@@ -23,7 +23,7 @@ def test_every_generation_is_paid_for_once(prefect_api: str, postgres: PostgresF
     print(f"PAY_ONCE_SEED={seed}")
 
     def run(name: str, options: dict[str, Any]) -> Tally:
-        kills = Kills(seed, home=tmp_path / name, api_url=prefect_api, **options)
+        kills = KillHarness(seed, home=tmp_path / name, api_url=prefect_api, **options)
         # With faults, a flow takes long to come to its end.
         return kills.run(KILLS, per_flow=20 if "faults" in options else 8)
 

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_foxapi import FoxAPICredentials, GenerationFailed, agenerate, generate, is_retryable
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.callers import Asker
+from tests.pay_once.callers import Caller
 from tests.pay_once.programs import MODEL
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -25,7 +25,7 @@ def submissions(emulator: Emulator) -> int:
 @pytest.mark.parametrize("kind", ["reset_after", "truncated"])
 @pytest.mark.parametrize("condition", [None, is_retryable])
 async def test_retries_never_repeat_what_nobody_can_know(
-    kind: str, condition: Any, ask: Asker, emulator: Emulator
+    kind: str, condition: Any, ask: Caller, emulator: Emulator
 ) -> None:
     emulator.add_fault(kind=kind, endpoint="submit")
     outcome = await ask(**THREE, retry_condition_fn=condition)
@@ -34,7 +34,7 @@ async def test_retries_never_repeat_what_nobody_can_know(
 
 
 @pytest.mark.parametrize("condition", [None, is_retryable])
-async def test_retries_never_pay_again_for_what_failed(condition: Any, ask: Asker, emulator: Emulator) -> None:
+async def test_retries_never_pay_again_for_what_failed(condition: Any, ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", fail={"code": "upstream_error", "message": "no luck"})
     outcome = await ask(**THREE, retry_condition_fn=condition)
     assert outcome["error"] == "GenerationFailed"
@@ -43,7 +43,7 @@ async def test_retries_never_pay_again_for_what_failed(condition: Any, ask: Aske
 
 @pytest.mark.parametrize(("status", "error"), [(401, "AuthenticationError"), (422, "InvalidRequest")])
 async def test_a_refusal_is_final_with_the_condition_and_costs_nothing_without(
-    status: int, error: str, ask: Asker, emulator: Emulator
+    status: int, error: str, ask: Caller, emulator: Emulator
 ) -> None:
     emulator.add_fault(kind="status", status=status, endpoint="submit")
     assert (await ask(**THREE, retry_condition_fn=is_retryable))["error"] == error
@@ -53,7 +53,7 @@ async def test_a_refusal_is_final_with_the_condition_and_costs_nothing_without(
     assert emulator.ledger() == []
 
 
-async def test_retries_go_on_waiting(ask: Asker, emulator: Emulator) -> None:
+async def test_retries_go_on_waiting(ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", "at last", duration=2.0)
     state = await ask.state(options={"retries": 50, "retry_condition_fn": is_retryable}, timeout=0.3)
     assert state.name == "Completed"
