@@ -1,4 +1,4 @@
-"""Flows whose processes are killed and started again until they are done, and the emulator's account of what was paid."""
+"""Flows whose processes are killed and started again until they are done; then what the emulator billed is counted."""
 
 from __future__ import annotations
 
