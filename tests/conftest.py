@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +20,53 @@ MakeClient = Callable[..., FoxAPIClient]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first: at the end, the other processes would wait for it."""
-    items.sort(key=lambda item: max((mark.args[0] for mark in item.iter_markers("timeout")), default=0), reverse=True)
+    """Tests with a Prefect server are the slow ones: they begin first, so that the workers end together."""
+    # Prefect's own clients leave connections to its API open, for the garbage collector to close.
+    left_open = pytest.mark.filterwarnings(
+        r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
+    )
+
+    def order(item: pytest.Item) -> tuple[float, bool]:
+        longest = max((mark.args[0] for mark in item.iter_markers("timeout")), default=0)
+        return -longest, "prefect_api" not in getattr(item, "fixturenames", ())
+
+    for item in items:
+        if "prefect_api" in getattr(item, "fixturenames", ()):
+            item.add_marker(left_open)
+    items.sort(key=order)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a Prefect server that all workers of a test run share."""
+    from tests.pay_once.servers import shared_prefect_server
+
+    base = tmp_path_factory.getbasetemp()
+    with shared_prefect_server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_home(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Prefect home, and a server, for the tests of this worker that need none of their own."""
+    # Imported here: most tests do without Prefect.
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
+
+    home = tmp_path_factory.mktemp("prefect-home")
+    settings = {
+        PREFECT_HOME: home,
+        PREFECT_API_URL: prefect_api,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
+    }
+    with temporary_settings(settings):
+        yield home
 
 
 @pytest.fixture

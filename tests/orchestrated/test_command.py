@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from prefect import flow
+from prefect.settings import PREFECT_API_URL
 
 from prefect_foxapi import FoxAPICredentials, submit_generation
 from prefect_foxapi.emulator import Emulator
@@ -24,6 +25,7 @@ def test_settle_collects(emulator: Emulator, credentials: FoxAPICredentials, pre
         environment = {
             **os.environ,
             "PREFECT_HOME": str(prefect_home),
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
             "FOXAPI_API_KEY": emulator.api_key,
             "FOXAPI_BASE_URL": emulator.url,
         }

@@ -22,21 +22,6 @@ from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.callers import Caller
 from tests.pay_once.fork_server import ForkServer
 from tests.pay_once.programs import credentials as credentials_for
-from tests.pay_once.servers import prefect_server
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Prefect's own clients leave connections to its API open, for the garbage collector to close.
-    leaked = r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.filterwarnings(leaked))
-
-
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prefect_server(tmp_path_factory.mktemp("prefect-server")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

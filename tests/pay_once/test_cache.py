@@ -19,7 +19,7 @@ from prefect_foxapi import FoxAPICredentials, Generation, agenerate, await_for_g
 from prefect_foxapi.emulator import Emulator
 from tests.pay_once.callers import Caller, result_of, told
 from tests.pay_once.fork_server import ForkServer
-from tests.pay_once.programs import MODEL
+from tests.pay_once.programs import MODEL, POLL
 
 ASK = "tests.pay_once.callers:ask_once"
 pytestmark = pytest.mark.usefixtures("home")
@@ -117,7 +117,7 @@ async def test_the_options_of_a_task_around_it_are_not_its_own(
 ) -> None:
     @task(cache_policy=NO_CACHE, refresh_cache=True)
     async def mine() -> str:
-        return (await agenerate.fn("the same", model=MODEL, credentials=credentials)).origin
+        return (await agenerate.fn("the same", model=MODEL, credentials=credentials, poll=POLL)).origin
 
     @flow
     async def twice() -> list[str]:

@@ -17,7 +17,7 @@ from prefect_foxapi import FoxAPICredentials, GenerationTimeout, agenerate, gene
 from prefect_foxapi.emulator import Emulator
 from tests.pay_once.callers import Caller, result_of
 from tests.pay_once.fork_server import ForkServer
-from tests.pay_once.programs import MODEL
+from tests.pay_once.programs import MODEL, POLL
 
 ASK = "tests.pay_once.callers:ask_once"
 pytestmark = pytest.mark.usefixtures("home")
@@ -49,7 +49,7 @@ async def test_cancelled(
 
     @flow
     async def cancels() -> None:
-        asking = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials))
+        asking = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials, poll=POLL))
         await until_submitted(emulator)
         await asyncio.sleep(0.0 if on_the_wire else 0.2)
         asking.cancel()
@@ -72,9 +72,9 @@ async def test_one_who_joined_and_is_cancelled_says_so_too(
 
     @flow
     async def cancels() -> str:
-        first = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials))
+        first = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials, poll=POLL))
         await until_submitted(emulator)
-        second = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials))
+        second = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials, poll=POLL))
         await asyncio.sleep(0.3)
         caplog.clear()
         second.cancel()
@@ -106,7 +106,7 @@ def test_prefects_timeout_in_a_sync_flow(
     submitted: bool, emulator: Emulator, credentials: FoxAPICredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     emulator.script("the same", "at last", duration=2.0)
-    arguments: dict[str, Any] = {"model": MODEL, "credentials": credentials}
+    arguments: dict[str, Any] = {"model": MODEL, "credentials": credentials, "poll": POLL}
 
     @flow
     def hurried() -> None:

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect_foxapi import FoxAPICredentials, GenerationFailed, agenerate, generate, is_retryable
 from prefect_foxapi.emulator import Emulator
 from tests.pay_once.callers import Caller
-from tests.pay_once.programs import MODEL
+from tests.pay_once.programs import MODEL, POLL
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -69,7 +69,7 @@ async def test_a_flow_that_is_retried_goes_on(
     @flow(retries=2)
     async def unlucky() -> None:
         asking = agenerate.with_options(**caching) if caching else agenerate
-        asked = [await asking("the same", model=MODEL, credentials=credentials) for _ in range(2)]
+        asked = [await asking("the same", model=MODEL, credentials=credentials, poll=POLL) for _ in range(2)]
         seen.append(tuple(generation.generation_id for generation in asked))
         if len(seen) < 3:
             raise RuntimeError("after paying")
@@ -86,7 +86,7 @@ def test_a_task_around_it_can_be_retried(emulator: Emulator, credentials: FoxAPI
 
     @task(retries=2, cache_policy=NO_CACHE)
     def unlucky() -> None:
-        seen.append(generate("the same", model=MODEL, credentials=credentials).origin)
+        seen.append(generate("the same", model=MODEL, credentials=credentials, poll=POLL).origin)
         if len(seen) < 3:
             raise RuntimeError("after paying")
 
@@ -109,7 +109,7 @@ async def test_a_failure_is_paid_for_anew_by_the_next_attempt_of_a_flow(
     @flow(retries=1)
     async def again() -> None:
         try:
-            seen.append((await agenerate("the same", model=MODEL, credentials=credentials)).origin)
+            seen.append((await agenerate("the same", model=MODEL, credentials=credentials, poll=POLL)).origin)
         except GenerationFailed:
             seen.append("failed")
             raise
