@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import RetryPolicy
@@ -16,6 +17,8 @@ from prefect_foxapi.hooks import HookEvent
 from tests.clocks import RunningClock
 
 API_KEY = "sk-test-0123456789abcdef"
+# For `make soak SUITE=properties`.
+hypothesis_settings.register_profile("soak", max_examples=2_000, deadline=None)
 MakeClient = Callable[..., FoxAPIClient]
 
 

@@ -240,7 +240,7 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
     return st.recursive(leaves, deeper, max_leaves=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=max(150, settings().max_examples), deadline=None)
 @given(schema=schemas(), facts=st.sampled_from([[], FACTS]))
 def test_any_sane_schema_gets_a_valid_instance(schema: dict[str, Any], facts: list[str]) -> None:
     jsonschema.validate(instance_for(schema, seed="s", facts=facts, note=NOTE), schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import signal
 import time
@@ -84,6 +85,14 @@ class Tally:
     unsettled: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
 
+    def violations(self, *, with_faults: bool) -> list[str]:
+        """What must not be: the names of the counts that break the promise."""
+        broken = [name for name in ("lost", "unpermitted", "unexplained", "unsettled") if getattr(self, name)]
+        if not with_faults:
+            broken += ["twice"] * (self.twice > self.ambiguous) + ["ambiguous"] * (self.ambiguous > self.in_flight)
+            broken += sorted(set(self.errors) - {"AmbiguousSubmission"})
+        return broken
+
 
 class KillHarness:
     """Runs flows whose processes are killed, and counts what was paid for.
@@ -97,6 +106,8 @@ class KillHarness:
         faults: With which probability each of the emulator's faults happens.
         size: Generations in a flow.
         keeps_a_ledger: Whether the program keeps one, and so knows of ambiguous submissions.
+        aimed: Whether every kill follows a submission, so that a few of them hit some that are under way.
+        poll_interval: Seconds between two polls of the program; None for the default policy.
     """
 
     def __init__(
@@ -110,6 +121,8 @@ class KillHarness:
         faults: float = 0.0,
         size: int = 50,
         keeps_a_ledger: bool = True,
+        aimed: bool = False,
+        poll_interval: float | None = None,
     ) -> None:
         self.seed = seed
         self.tally = Tally()
@@ -119,6 +132,8 @@ class KillHarness:
         self.faults = faults
         self.size = size
         self.keeps_a_ledger = keeps_a_ledger
+        self.aimed = aimed
+        self.poll_interval = poll_interval
         self.ledger_url = ledger_url or f"sqlite:///{home / 'foxapi' / 'ledger.db'}"
         home.mkdir(parents=True, exist_ok=True)
         self._environment = {
@@ -129,18 +144,26 @@ class KillHarness:
             "PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL": self.ledger_url,
         }
 
-    def run(self, kills: int, per_flow: int = 5) -> Tally:
-        """Kill so many processes, `per_flow` of each flow."""
+    def run(self, kills: int, per_flow: int = 5, until: float = math.inf) -> Tally:
+        """Kill so many processes, `per_flow` of each flow; begin no flow after `until` (`time.monotonic`)."""
+        return self._run_flows([min(per_flow, kills - done) for done in range(0, kills, per_flow)], until)
+
+    def run_flows(self, flows: int, until: float = math.inf) -> Tally:
+        """Run so many flows to their end, and kill none."""
+        return self._run_flows([0] * flows, until)
+
+    def _run_flows(self, kills_of: list[int], until: float) -> Tally:
         with ForkServer(self._environment, self.home / "children.log") as fork_server:
-            for number in range(-(-kills // per_flow)):
-                wanted = min(per_flow, kills - number * per_flow)
+            for number, kills in enumerate(kills_of):
+                if time.monotonic() > until:
+                    break
                 duration = random.Random(f"{self.seed}/{number}/durations")
                 with Emulator(duration=lambda *_, drawn=duration: drawn.uniform(0.02, 1.5), seed=self.seed) as emulator:
                     for rule in fault_plan(self.faults) if self.faults else ():
                         emulator.add_fault(rule)
                     # So that there is something to be killed while it is on its way.
                     emulator.add_fault(kind="delay", endpoint="submit", probability=0.5, seconds=_DELAY)
-                    _Flow(self, fork_server, emulator, number).run(wanted)
+                    _Flow(self, fork_server, emulator, number).run(kills)
         return self.tally
 
 
@@ -155,10 +178,12 @@ class _Flow:
         self._emulator = emulator
         self._report = harness.home / f"report-{number}.json"
         self._prompts = [f"flow {number}, generation {n}" for n in range(harness.size)]
-        spread = self._random.choice([_SPREAD / 6, _SPREAD])
+        # Aimed kills need submissions that are left over by the runs before.
+        spread = 2 * _SPREAD if harness.aimed else self._random.choice([_SPREAD / 6, _SPREAD])
         self._delays = [self._random.uniform(0, spread) for _ in self._prompts]
         self._streamed = [prompt for prompt in self._prompts if self._random.random() < 0.2]
         self._patience = _NO_MORE_AFTER
+        self._aimed = harness.aimed
         self._in_flight: set[str] = set()
         self._ambiguous: set[str] = set()
         self._delivered: dict[str, str] = {}
@@ -188,22 +213,25 @@ class _Flow:
             delays=self._delays,
             streamed=self._streamed,
             report=str(self._report),
+            poll_interval=self._harness.poll_interval,
             **options,
         )
 
     def _run_and_kill(self) -> bool:
         child = self._begin()
-        chance = self._random.random()
+        chance = 1.0 if self._aimed else self._random.random()
         if chance < 0.1:
             time.sleep(self._random.uniform(0, _BODY_WITHIN))
         elif child.wait_until("body") and chance < 0.5:
             time.sleep(self._random.uniform(0, _KILL_WITHIN))
         else:
             # However slow the machine is: some time after some submission.
-            self._wait_for_submissions(self._random.randint(1, 10))
+            self._wait_for_submissions(self._random.randint(1, 2 if self._aimed else 10))
             time.sleep(self._random.uniform(0, _DELAY))
         killed = child.send(signal.SIGKILL) == -signal.SIGKILL
         self._tally.kills += killed
+        # Where nothing is left to submit, a run ends before it can be hit.
+        self._aimed &= killed
         if killed and self._harness.keeps_a_ledger:
             found = {row.key for row in self._settled_rows() if row.state is State.SUBMITTING}
             self._tally.in_flight += len(found - self._in_flight)
