@@ -79,7 +79,8 @@ def _kills(seed: int, kills: int, home: Path, api: str, new_database: Any) -> li
 
 def _row(what: str, ours: int, baseline: int | None, target: str) -> dict[str, str]:
     compared = "" if baseline is None else str(baseline)
-    return {"what": what, "ours": str(ours), "baseline": compared, "ratio": "", "target": target}
+    ratio = f"{ours / baseline:.2f}" if baseline else ""
+    return {"what": what, "ours": str(ours), "baseline": compared, "ratio": ratio, "target": target}
 
 
 def _repeats(home: Path, api: str) -> list[dict[str, str]]:
