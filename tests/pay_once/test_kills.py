@@ -17,7 +17,7 @@ from tests.pay_once.kill_harness import KillHarness
 
 KILLS = 4
 SIZE = 16
-FAULTS = 0.1
+FAULTS = 0.05
 
 
 @pytest.mark.timeout(180)
