@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check wheel soak bench constraints
+.PHONY: help setup demo test check docs wheel soak bench constraints
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
@@ -50,6 +50,14 @@ wheel: $(READY)  ## build a wheel, install it alone, and make a generation with 
 
 soak: $(READY)  ## run the long harnesses: SUITE=kills,faults,streams,… (default all), MINUTES for each (default 60)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(filter-out all,$(SUITE)),$(SUITE))
+
+docs: $(VENV)/.docs-ready  ## build the documentation into site/
+	@# Material warns of the next major version of MkDocs, which is not installed here.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+$(VENV)/.docs-ready: $(READY)
+	$(PIP) install --constraint $(VENV)/constraints.txt --editable '.[docs]'
+	@touch $@
 
 bench: $(READY)  ## print the benchmarks, each figure beside its baseline
 	$(BIN)/python -m tests.benchmarks

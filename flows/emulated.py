@@ -1,4 +1,4 @@
-"""Run an example without a FoxAPI key, against the emulator that ships with prefect-foxapi."""
+"""Run an example without a FoxAPI key, against the emulator of the extra `emulator`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PORT = int(os.environ.get("FOXAPI_EMULATOR_PORT", "8017"))
 def emulator_without_key() -> Iterator[None]:
     """Start an emulator for as long as this lasts, unless `FOXAPI_API_KEY` is set.
 
-    It always listens on the same port where that is free: a generation of another service is another generation, so
-    that a second run finds what the first one paid for.
+    It listens on the same port each time where that is free, so that a second run finds what the first one paid for: a
+    generation of another base URL is another generation.
     """
     if os.environ.get("FOXAPI_API_KEY"):
         yield

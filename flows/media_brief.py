@@ -65,7 +65,7 @@ Medium = tuple[str, str, Path | str]
 
 @flow(name="media-brief", log_prints=True)
 async def media_brief(
-    folder: DirectoryPath | None = SAMPLES,
+    folder: DirectoryPath | None = None,
     urls: Annotated[list[HttpUrl], Field(description="Media on the web, besides the folder's.")] = [],  # noqa: B006
     models: Models = Models(),  # noqa: B008
     output: Path = Path("brief.json"),
@@ -73,11 +73,14 @@ async def media_brief(
     """Write a brief of all media in a folder and at some URLs.
 
     Args:
-        folder: A folder with images, videos, sound and documents.
+        folder: A folder with images, videos, sound and documents, on the machine that runs the flow. By default the
+            samples beside this file, where no URLs are given.
         urls: Media on the web, besides the folder's.
-        models: Which models do the work.
+        models: The models to use.
         output: Where the brief is written, as JSON.
     """
+    if folder is None and not urls:
+        folder = SAMPLES
     media = [*found_in(folder), *(at(str(url)) for url in urls)]
     if not media:
         raise ValueError(f"there are no media in {folder}: give a folder with some, or URLs")
@@ -120,32 +123,32 @@ async def describe(medium: Medium, models: list[str], takes: dict[str, set[str]]
 
 
 def found_in(folder: Path | None) -> list[Medium]:
-    """The media in a folder, by name."""
+    """Return the media in a folder, by name."""
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder else []
     return [(path.name, kind, path) for path in files if (kind := kind_of(path.name)) in HELPERS]
 
 
 def at(url: str) -> Medium:
-    """The medium at a URL; what cannot be told from its name is taken for a document."""
+    """Return the medium at a URL. An unknown kind counts as a document."""
     name = Path(urlsplit(url).path).name or url
     kind = kind_of(name)
     return name, kind if kind in HELPERS else "document", url
 
 
 def kind_of(name: str) -> str:
-    """`image`, `video`, `audio`, or `document` for what else has a name that tells."""
+    """Return `image`, `video`, `audio`, `document` or an empty string, by the name of a file."""
     family = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
     return "document" if family == "application" else family
 
 
 def as_markdown(brief: Brief) -> str:
-    """The brief for reading."""
+    """Return the brief as Markdown."""
     items = "\n".join(f"- **{item.name}** ({item.kind}): {item.facts}" for item in brief.items)
     return f"# {brief.title}\n\n{brief.summary}\n\n{items}\n\nTags: {', '.join(brief.tags)}\n"
 
 
 def what_was_paid(states, generations: list[Generation]) -> str:
-    """One line that says how each generation was come by."""
+    """Return a line with where each generation came from."""
     ways = Counter(
         "cached" if state.name == "Cached" else generation.origin
         for state, generation in zip(states, generations, strict=True)

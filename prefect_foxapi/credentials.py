@@ -1,4 +1,4 @@
-"""The block that keeps a FoxAPI key."""
+"""The credentials block."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import time
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 
 from prefect.blocks.abstract import CredentialsBlock
@@ -13,10 +15,11 @@ from prefect.settings import get_current_settings
 from pydantic import Field, SecretStr
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.config import DEFAULT_BASE_URL, checked_api_key, checked_origin
+from prefect_foxapi.client.config import DEFAULT_BASE_URL, ClientConfig, checked_api_key
 from prefect_foxapi.errors import AuthenticationError
 
-_LOADED_FOR = 60.0
+# Seconds for which a loaded block is kept.
+_KEPT_FOR = 60.0
 _NO_API_KEY = (
     "there is no FoxAPI key: pass credentials=FoxAPICredentials(api_key=…), or the name of a saved block, "
     "credentials='my-foxapi', or set the environment variable FOXAPI_API_KEY"
@@ -24,7 +27,7 @@ _NO_API_KEY = (
 
 
 class FoxAPICredentials(CredentialsBlock):
-    """Credentials for FoxAPI, and how to talk to it.
+    """Credentials and connection options for FoxAPI.
 
     Example:
         Save once:
@@ -48,25 +51,23 @@ class FoxAPICredentials(CredentialsBlock):
         default=None,
         description=(
             "Name of the account that pays, the same for all of its keys. Equal requests of one account are paid for "
-            "once. By default a digest of the key stands for the account."
+            "once. By default a digest of the key identifies the account."
         ),
     )
-    timeout: float = Field(default=30.0, gt=0, description="Seconds that the answer to a read may take.")
+    timeout: float = Field(default=30.0, gt=0, description="Seconds for the answer to a read.")
     submit_timeout: float = Field(
-        default=120.0, gt=0, description="Seconds that the answer to a submission or an upload may take."
+        default=120.0, gt=0, description="Seconds for the answer to a submission or an upload."
     )
-    connect_timeout: float = Field(default=10.0, gt=0, description="Seconds for making a connection.")
-    max_connections: int = Field(default=100, gt=0, description="How many requests may be in flight at once.")
-    allow_http: bool = Field(
-        default=False, description="Whether the key may be sent unencrypted to a host that is not this machine."
-    )
+    connect_timeout: float = Field(default=10.0, gt=0, description="Seconds for opening a connection.")
+    max_connections: int = Field(default=100, gt=0, description="Requests in flight at once.")
+    allow_http: bool = Field(default=False, description="Whether the key may be sent unencrypted to another machine.")
 
     @classmethod
     def from_env(cls) -> FoxAPICredentials:
-        """Credentials from `FOXAPI_API_KEY` and, if it is set, `FOXAPI_BASE_URL`.
+        """Return the credentials of `FOXAPI_API_KEY` and, if it is set, `FOXAPI_BASE_URL`.
 
         Raises:
-            AuthenticationError: There is no key; the error says the three ways to give one.
+            AuthenticationError: There is no key. The message has the three ways to give one.
         """
         api_key = os.environ.get("FOXAPI_API_KEY", "").strip()
         if not api_key:
@@ -76,9 +77,9 @@ class FoxAPICredentials(CredentialsBlock):
 
     @classmethod
     def resolve(cls, credentials: FoxAPICredentials | str | None) -> FoxAPICredentials:
-        """The block itself, the saved block of that name, or the environment's credentials.
+        """Return the block itself, the saved block of a name, or the credentials of the environment.
 
-        A saved block is remembered for a minute. Loading it blocks: in a coroutine, have a thread do it.
+        A saved block is kept for up to a minute. Loading blocks the thread; in a coroutine, use `aresolve`.
 
         Raises:
             AuthenticationError: There is no key, or no such block.
@@ -90,24 +91,17 @@ class FoxAPICredentials(CredentialsBlock):
         if not isinstance(cast("Any", credentials), str):
             raise AuthenticationError(f"credentials cannot be of type {type(credentials).__name__}: {_NO_API_KEY}")
         settings = get_current_settings()
-        # The same name is another block in another workspace.
-        identity = (str(settings.api.url), str(settings.home), credentials)
-        known = _loaded.get(identity)
-        if known and time.monotonic() - known[0] < _LOADED_FOR:
-            return known[1]
         try:
-            # Inside a running event loop, too: a cache key is computed there, and cannot be awaited.
-            block = cast("FoxAPICredentials", cls.load(credentials, _sync=True))  # pyright: ignore[reportCallIssue]
+            # A name is another block in another workspace.
+            return _load(credentials, str(settings.api.url), str(settings.home), int(time.monotonic() / _KEPT_FOR))
         except ValueError as error:
             raise AuthenticationError(
                 f"there is no saved block {credentials!r} of FoxAPI credentials; {_NO_API_KEY}"
             ) from error
-        _loaded[identity] = (time.monotonic(), block)
-        return block
 
     @classmethod
     async def aresolve(cls, credentials: FoxAPICredentials | str | None) -> FoxAPICredentials:
-        """As `resolve`, off the event loop where a block has to be loaded.
+        """Return the same as `resolve`, loading a block off the event loop.
 
         Raises:
             AuthenticationError: There is no key, or no such block.
@@ -117,49 +111,33 @@ class FoxAPICredentials(CredentialsBlock):
         return cls.resolve(credentials)
 
     @property
-    def origin(self) -> str:
-        """The checked origin of the service.
-
-        Raises:
-            InvalidRequest: The base URL is not one, or is unencrypted.
-        """
-        return str(checked_origin(self.base_url, allow_http=self.allow_http))
-
-    @property
     def account_name(self) -> str:
-        """Who pays: `account`, or a digest of the key."""
+        """The account that pays: `account`, or a digest of the key."""
         if self.account:
             return self.account
         return "key-" + hashlib.sha256(b"prefect-foxapi:" + self._key().encode()).hexdigest()[:32]
 
     @property
-    def client_identity(self) -> tuple[object, ...]:
-        """Equal for blocks that can share a client. It holds the key in clear: for a process's memory alone."""
-        return (
-            *(self._key(), self.origin, self.timeout, self.submit_timeout),
-            *(self.connect_timeout, self.max_connections, self.allow_http),
-        )
+    def client_config(self) -> ClientConfig:
+        """The configuration of a client with these credentials. It holds the key in clear.
+
+        Raises:
+            AuthenticationError: The key is empty or has characters that no key has.
+            InvalidRequest: The base URL is not one, or is unencrypted.
+        """
+        return ClientConfig(self._key(), **{name: getattr(self, name) for name in _CLIENT_FIELDS})
 
     def get_client(self, **options: Any) -> FoxAPIClient:
-        """A new client with these credentials, for use with `async with`.
+        """Return a new client with these credentials, for use with `async with`.
 
         Args:
             **options: Further arguments of `FoxAPIClient`.
 
         Raises:
-            AuthenticationError: The key is empty or cannot be a key.
+            AuthenticationError: The key is empty or has characters that no key has.
             InvalidRequest: The base URL is not one, or is unencrypted.
         """
-        return FoxAPIClient(
-            self._key(),
-            base_url=self.base_url,
-            timeout=self.timeout,
-            submit_timeout=self.submit_timeout,
-            connect_timeout=self.connect_timeout,
-            max_connections=self.max_connections,
-            allow_http=self.allow_http,
-            **options,
-        )
+        return FoxAPIClient(self.client_config, **options)
 
     def _key(self) -> str:
         if not self.api_key.get_secret_value().strip():
@@ -167,4 +145,13 @@ class FoxAPICredentials(CredentialsBlock):
         return checked_api_key(self.api_key.get_secret_value())
 
 
-_loaded: dict[tuple[str, str, str], tuple[float, FoxAPICredentials]] = {}
+# The fields that the block shares with `ClientConfig`.
+_CLIENT_FIELDS = tuple(
+    sorted({field.name for field in fields(ClientConfig)} & FoxAPICredentials.model_fields.keys() - {"api_key"})
+)
+
+
+@lru_cache(maxsize=256)
+def _load(name: str, api_url: str, home: str, period: int) -> FoxAPICredentials:
+    # Synchronous also on an event loop, where Prefect computes cache keys.
+    return cast("FoxAPICredentials", FoxAPICredentials.load(name, _sync=True))  # pyright: ignore[reportCallIssue]

@@ -1,24 +1,24 @@
-"""Everything that can go wrong, one class for each thing that a caller would handle differently.
+"""The errors of this package, one class for each kind that a caller handles in its own way.
 
     FoxAPIError
-    ├── InvalidRequest              the request is wrong; found before the request is sent, or by FoxAPI (400, 413, 422)
-    │   ├── UnknownModel            this key has no such model
-    │   ├── UnsupportedContent      the model does not take this kind of content
-    │   └── ModelRuleViolation      the model takes the kind, but not like this (two videos, say)
-    ├── AuthenticationError         the key is missing, wrong or expired, or may not do this (401, 403)
+    ├── InvalidRequest              the request is wrong; refused before it is sent, or by FoxAPI (400, 413, 422)
+    │   ├── UnknownModel            the API key has no such model
+    │   ├── UnsupportedContent      the model does not accept this kind of content
+    │   └── ModelRuleViolation      the model accepts the kind, but not in this form (such as two videos)
+    ├── AuthenticationError         the API key is missing, wrong or expired, or lacks a permission (401, 403)
     ├── InsufficientCredits         the balance is empty (402)
-    ├── NotFound                    no such generation (404)
-    ├── RateLimited                 too many requests, and the budget for repeating is used up (429)
-    ├── ServiceUnavailable          nobody could serve the request; nothing was paid
-    ├── UnreadableResponse          an answer that is not what the contract says, to a request that costs nothing
-    ├── AmbiguousSubmission         a submission that may or may not have been accepted: nobody can know
-    ├── GenerationFailed            FoxAPI accepted the generation, and it failed
-    ├── GenerationTimeout           the wait is over, the generation is not; it can still be collected
-    ├── OutputInvalid               the answer does not validate as the output type, or is no chat completion
+    ├── NotFound                    FoxAPI has no such generation (404)
+    ├── RateLimited                 too many requests, and the retry budget is used up (429)
+    ├── ServiceUnavailable          FoxAPI cannot be reached or cannot serve the request; nothing was paid
+    ├── UnreadableResponse          a response that is not FoxAPI's format, to a request that is free
+    ├── AmbiguousSubmission         it cannot be determined whether a submission was accepted
+    ├── GenerationFailed            FoxAPI accepted the generation, which failed
+    ├── GenerationTimeout           the wait timed out; the generation continues and can be collected
+    ├── OutputInvalid               the answer is not a valid instance of the output type, or not a chat completion
     └── LedgerError                 the ledger cannot be read or written
 
-Nothing was paid for in those down to `UnreadableResponse`, unless the error has a `generation_id`: then the generation
-is paid for, and what went wrong came after its submission.
+With the classes from `InvalidRequest` to `UnreadableResponse`, nothing was paid unless the error has a
+`generation_id`: then the generation is paid for, and the error occurred after its submission.
 """
 
 from __future__ import annotations
@@ -46,18 +46,24 @@ __all__ = [
 
 
 class FoxAPIError(Exception):
-    """The root of everything that this package raises on purpose.
+    """The base class of all errors of this package.
 
     Attributes:
-        message: What went wrong and what to do about it.
-        status: The HTTP status, where there was an answer.
-        type: `error.type` of FoxAPI's answer.
-        code: `error.code` of FoxAPI's answer.
-        request_id: FoxAPI's id of the request, for its support.
-        generation_id: The generation that this is about, where one is known. It can be collected with
-            `wait_for_generation(generation_id)` from anywhere.
-        key: The generation key, where one is known.
-        retryable: Whether doing the same again can help and cannot pay twice.
+        message: What went wrong, and the remedy.
+        status: The HTTP status, or None where there was no response.
+        type: `error.type` of FoxAPI's response.
+        code: `error.code` of FoxAPI's response.
+        request_id: FoxAPI's id of the request, which its support asks for.
+        generation_id: The generation that the error concerns, or None. `wait_for_generation(generation_id)` collects
+            it, in any process.
+        key: The generation key, or None.
+        retryable: Whether a retry can succeed and cannot pay twice.
+
+    Example:
+        try:
+            generate("count 1 to 3", model="gpt-5.5")
+        except FoxAPIError as error:
+            print(error.status, error.request_id)
     """
 
     retryable: ClassVar[bool] = False
@@ -84,10 +90,10 @@ class FoxAPIError(Exception):
 
 
 class InvalidRequest(FoxAPIError):
-    """The request is wrong, and would be wrong again (contract §5: 400, 413, 422).
+    """The request is wrong, and a retry fails again. FoxAPI answers 400, 413 or 422.
 
     Attributes:
-        field: Which field is wrong, as a path (`messages.0.content.1.image_url`), where it is known.
+        field: The path of the wrong field, such as `messages.0.content.1.image_url`, or None.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, **data: Any) -> None:
@@ -96,34 +102,34 @@ class InvalidRequest(FoxAPIError):
 
 
 class UnknownModel(InvalidRequest):
-    """The key has no such model (contract §5: 422 `model_not_found` and its like)."""
+    """The API key has no such model. FoxAPI answers 422 with a code such as `model_not_found`."""
 
 
 class UnsupportedContent(InvalidRequest):
-    """The model does not take this kind of content (contract §5: 422 `model_not_support_capability`, and §6)."""
+    """The model does not accept this kind of content. FoxAPI answers 422 `model_not_support_capability`."""
 
 
 class ModelRuleViolation(InvalidRequest):
-    """The model takes this kind of content, but not like this (contract §5: 422 `model_rule_violation`)."""
+    """The model accepts this kind of content, but not in this form. FoxAPI answers 422 `model_rule_violation`."""
 
 
 class AuthenticationError(FoxAPIError):
-    """The key is missing, wrong or expired, or may not do this (contract §5: 401, 403)."""
+    """The API key is missing, wrong or expired, or lacks a permission. FoxAPI answers 401 or 403."""
 
 
 class InsufficientCredits(FoxAPIError):
-    """The balance is empty (contract §5: 402). Everything that waits behind the same credentials stops."""
+    """The balance is empty. FoxAPI answers 402, and submissions that wait with the same credentials are not sent."""
 
 
 class NotFound(FoxAPIError):
-    """FoxAPI does not know it (contract §5: 404)."""
+    """FoxAPI has no such generation. It answers 404."""
 
 
 class RateLimited(FoxAPIError):
-    """Too many requests, and the budget for repeating them is used up (contract §5: 429). Nothing was accepted.
+    """Too many requests, and the retry budget is used up. FoxAPI answers 429 and has accepted nothing.
 
     Attributes:
-        retry_after: Seconds that FoxAPI asked to wait, where it said so.
+        retry_after: Seconds of the response's `Retry-After`, or None.
     """
 
     retryable = True
@@ -134,13 +140,13 @@ class RateLimited(FoxAPIError):
 
 
 class ServiceUnavailable(FoxAPIError):
-    """Nobody could serve the request, and nothing was paid: FoxAPI could not be reached, or said so (contract §5)."""
+    """FoxAPI cannot be reached, or answers that it cannot serve the request. Nothing was paid."""
 
     retryable = True
 
 
 class UnreadableResponse(FoxAPIError):
-    """An answer that is not what the contract says, a CDN's error page for instance (contract §1).
+    """A response that is not in FoxAPI's format, such as the error page of a CDN.
 
     Attributes:
         excerpt: The first 200 characters of the body.
@@ -154,14 +160,14 @@ class UnreadableResponse(FoxAPIError):
 
 
 class AmbiguousSubmission(FoxAPIError):
-    """A submission that may or may not have been accepted and billed; nobody can know (contract §2).
+    """It cannot be determined whether a submission was accepted and billed.
 
-    It is neither a success nor a failure, and it is never repeated by itself. To allow it: `on_ambiguous="resubmit"`,
-    or `settle(key, "allow_resubmit")`.
+    FoxAPI has no idempotency key, so the submission is not retried automatically. `on_ambiguous="resubmit"` or
+    `settle(key, "allow_resubmit")` allows another one. See docs/foxapi.md#ambiguous-submissions.
 
     Attributes:
-        submitted_at: When the submission was sent, in Unix seconds, where it is known.
-        submitted_by: Who sent it: host, process and flow run, where it is known.
+        submitted_at: When the submission was sent, in Unix seconds, or None.
+        submitted_by: Host, process and flow run that sent it, or None.
     """
 
     def __init__(
@@ -178,10 +184,10 @@ class AmbiguousSubmission(FoxAPIError):
 
 
 class GenerationFailed(FoxAPIError):
-    """FoxAPI accepted the generation, and it failed or was cancelled there (contract §3).
+    """FoxAPI accepted the generation, which then failed or was cancelled.
 
     Attributes:
-        error: `error` of the task as FoxAPI gave it.
+        error: The generation's `error` as FoxAPI gave it.
     """
 
     def __init__(self, message: str = "", *, error: dict[str, Any] | None = None, **data: Any) -> None:
@@ -190,12 +196,12 @@ class GenerationFailed(FoxAPIError):
 
 
 class GenerationTimeout(FoxAPIError):
-    """The wait is over, the generation is not. It goes on at FoxAPI and can still be collected.
+    """The wait timed out. The generation continues at FoxAPI and can be collected.
 
     Attributes:
-        elapsed: How long was waited, in seconds.
-        last_status: The last status seen, if any.
-        progress: The last progress seen, 0 to 100, if any.
+        elapsed: Seconds waited.
+        last_status: The last status that was polled, or None.
+        progress: The last progress that was polled, from 0 to 100, or None.
     """
 
     retryable = True
@@ -216,12 +222,12 @@ class GenerationTimeout(FoxAPIError):
 
 
 class OutputInvalid(FoxAPIError):
-    """The answer does not validate as the output type, or is no chat completion. It was paid for, and it is here.
+    """The answer is not a valid instance of the output type, or not a chat completion. It is paid for.
 
     Attributes:
         text: The answer's text.
-        errors: What pydantic found, one dict for each error.
-        generation: The whole `Generation`, with `parsed` left empty.
+        errors: The errors that pydantic found, as dicts.
+        generation: The `Generation` with the answer; its `parsed` is None.
     """
 
     def __init__(
@@ -244,5 +250,5 @@ class LedgerError(FoxAPIError):
 
     @property
     def nothing_was_paid(self) -> bool:
-        """Whether this happened before the submission."""
+        """Whether the error occurred before the submission."""
         return self.generation_id is None

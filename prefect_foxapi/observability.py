@@ -1,30 +1,33 @@
-"""Where what happens is told: the log of the Prefect run that asked."""
+"""Logs: a hook that writes events to the log of the Prefect run that asked."""
 
 from __future__ import annotations
 
 import logging
 
-from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from prefect_foxapi.hooks import (
+    CapabilitiesUnavailable,
     CooldownStarted,
+    GenerationCompleted,
     HookEvent,
+    RecordingFailed,
     RetryScheduled,
     StatusChanged,
     StreamFellBackToPolling,
     StreamResultMismatch,
     StreamResumed,
+    SubmissionRecorded,
+    WaitAbandoned,
 )
-from prefect_foxapi.ledger import Claimant
-from prefect_foxapi.models.generations import ChatCompletionChunk, Generation
+from prefect_foxapi.models import ChatCompletionChunk
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def run_logger() -> Logger:
-    """The logger of the current Prefect run, or this package's own outside of one."""
+    """Return the logger of the current Prefect run, or this package's own outside of a run."""
     try:
         return get_run_logger()
     except MissingContextError:
@@ -32,66 +35,76 @@ def run_logger() -> Logger:
 
 
 def log_event(event: HookEvent) -> None:
-    """A hook that writes what the client and the wait tell into the run's log."""
+    """Write an event to the log of the run."""
     logger = run_logger()
     match event:
+        case SubmissionRecorded(generation_id, model):
+            logger.info(
+                "Generation %s is submitted to %s; "
+                "if this run ends, wait_for_generation(%r) or the next run collects it",
+                generation_id,
+                model,
+                generation_id,
+            )
+        case GenerationCompleted():
+            logger.info("Generation %s is complete: %s", event.generation_id, _summary(event))
         case StatusChanged(generation_id, status, progress, elapsed):
-            # A completed one is told of by `log_generation`, a moment later and in full.
+            # The line of `GenerationCompleted` follows a completed one.
             level = logging.DEBUG if status == "completed" else logging.INFO
             logger.log(level, "Generation %s is %s (%.0f %%) after %.1f s", generation_id, status, progress, elapsed)
+        case WaitAbandoned(generation_id):
+            logger.warning(
+                "Waiting for generation %s was cancelled; wait_for_generation(%r) or the next run collects it",
+                generation_id,
+                generation_id,
+            )
+        case RecordingFailed("accepted", reason, generation_id):
+            logger.error("Generation %s is paid for, but not in the ledger: %s", generation_id, reason)
+        case RecordingFailed("rejected" | "unknown" as what, reason):
+            logger.error("The ledger could not record the outcome %r of a submission: %s", what, reason)
+        case RecordingFailed(what, reason, generation_id):
+            logger.warning("The ledger could not record %r of generation %s: %s", what, generation_id, reason)
+        case CapabilitiesUnavailable(reason):
+            logger.info("The list of models is not available, using the documented capabilities: %s", reason)
         case RetryScheduled(method, path, attempt, delay, reason):
             logger.warning("%s %s failed, attempt %d, again in %.1f s: %s", method, path, attempt, delay, reason)
         case CooldownStarted(seconds):
-            logger.warning("FoxAPI asks for fewer requests; all of them wait for %.1f s", seconds)
+            logger.warning("FoxAPI answered 429; all requests wait for %.1f s", seconds)
         case StreamResumed(generation_id, offset, reason):
-            logger.info("Stream of %s goes on at chunk %d: %s", generation_id, offset, reason)
+            logger.info("Stream of %s resumes at chunk %d: %s", generation_id, offset, reason)
         case StreamFellBackToPolling(generation_id, reason):
-            logger.info("Polling %s, since there is no stream: %s", generation_id, reason)
+            logger.info("Polling %s, since its stream is not available: %s", generation_id, reason)
         case StreamResultMismatch(generation_id):
             logger.warning("Stream and result of %s have different texts; the result counts", generation_id)
         case _:
             logger.info("%r", event)
 
 
-def log_generation(generation: Generation[object]) -> None:
-    """One line that says what a generation was and whether it was paid for now."""
-    facts = [generation.origin, generation.model]
-    if generation.usage and generation.usage.total_tokens is not None:
-        facts.append(f"{generation.usage.total_tokens} tokens")
-    if generation.credits is not None:
-        facts.append(f"{generation.credits:g} credits")
-    if generation.latency is not None:
-        facts.append(f"{generation.latency:.2f} s")
-    run_logger().info("Generation %s is complete: %s", generation.generation_id, ", ".join(facts))
+def _summary(event: GenerationCompleted) -> str:
+    facts = [event.origin, event.model]
+    if event.tokens is not None:
+        facts.append(f"{event.tokens} tokens")
+    if event.credits is not None:
+        facts.append(f"{event.credits:g} credits")
+    if event.latency is not None:
+        facts.append(f"{event.latency:.2f} s")
+    return ", ".join(facts)
 
 
-def current_claimant() -> Claimant:
-    """This process, asking for the current Prefect run, if there is one."""
-    flow, task = FlowRunContext.get(), TaskRunContext.get()
-    flow_run_id = flow.flow_run.id if flow and flow.flow_run else None
-    if task and task.task_run.flow_run_id:
-        flow_run_id = task.task_run.flow_run_id
-    return Claimant.here(
-        flow_run_id=str(flow_run_id) if flow_run_id else None,
-        task_run_id=str(task.task_run.id) if task else None,
-        flow_name=flow.flow.name if flow and flow.flow else None,
-    )
-
-
-class LineLog:
-    """Writes a stream's text into the run's log, line by line."""
+class LineLogger:
+    """Writes the text of a stream to the log of the run, line by line."""
 
     def __init__(self) -> None:
-        self._begun = ""
+        self._line = ""
 
     def __call__(self, chunk: ChatCompletionChunk) -> None:
         """Take the next chunk."""
-        *lines, self._begun = (self._begun + chunk.text).split("\n")
+        *lines, self._line = (self._line + chunk.text).split("\n")
         for line in lines:
             run_logger().info("│ %s", line)
 
     def close(self) -> None:
-        """Write what is left of the last line."""
-        if self._begun:
-            run_logger().info("│ %s", self._begun)
-            self._begun = ""
+        """Write the rest of the last line."""
+        if self._line:
+            run_logger().info("│ %s", self._line)
+            self._line = ""

@@ -1,19 +1,25 @@
-"""Settings of this package, read like every setting of Prefect: environment, `.env`, `prefect.toml`, `pyproject.toml`.
+"""Settings of this package, read from the environment, `.env`, `prefect.toml` and `pyproject.toml`.
 
-Their names begin with `PREFECT_INTEGRATIONS_FOXAPI_`: `PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL`, and so on.
+The names of the environment variables begin with `PREFECT_INTEGRATIONS_FOXAPI_`. `prefect config set` does not know
+them. See `docs/settings.md`.
 """
 
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from prefect.settings import get_current_settings
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
+
+from prefect_foxapi.errors import InvalidRequest
+
+_PREFIX = "PREFECT_INTEGRATIONS_FOXAPI_"
 
 
 class FoxAPISettings(PrefectBaseSettings):
@@ -33,28 +39,73 @@ class FoxAPISettings(PrefectBaseSettings):
     )
     on_ambiguous: Literal["raise", "resubmit"] = Field(
         default="raise",
-        description="What to do where nobody can know whether a submission was accepted: raise, or pay again.",
+        description="What to do if it cannot be determined whether a submission was accepted: raise, or pay again.",
     )
 
-    def spill_folder(self) -> Path:
+    def recovery_folder(self) -> Path:
         """Where ids are kept that a broken ledger could not take."""
         return get_current_settings().home / "foxapi"
 
     def ledger_location(self) -> str:
-        """The URL of the ledger's database, with its password if it has one."""
+        """Return the URL of the ledger's database, with its password if it has one.
+
+        Raises:
+            InvalidRequest: The URL is empty.
+        """
         if self.ledger_url is not None:
-            return self.ledger_url.get_secret_value()
+            url = self.ledger_url.get_secret_value().strip()
+            if not url:
+                # A secret that was not injected must not lead to another ledger, which knows nothing of what was paid.
+                raise InvalidRequest(
+                    f"{_PREFIX}LEDGER_URL: it is set, but empty; give a URL, or unset it to use the file in Prefect's "
+                    "home",
+                    field=f"{_PREFIX}LEDGER_URL",
+                )
+            return url
         return f"sqlite+aiosqlite:///{get_current_settings().home / 'foxapi' / 'ledger.db'}"
 
 
 def current_settings() -> FoxAPISettings:
-    """The settings as they are now; they are read anew when the environment or Prefect's home changes."""
-    return _settings(get_current_settings().home, tuple(os.environ.get(name) for name in _VARIABLES))
+    """Return the settings. They are read again after the environment or Prefect's home changes.
+
+    Raises:
+        InvalidRequest: A value is not valid, or an environment variable with this package's prefix is not a setting.
+    """
+    # The number of variables stands for the unknown ones among them: to search all names takes longer than the rest.
+    return _settings(get_current_settings().home, len(os.environ), tuple(os.environ.get(name) for name in _VARIABLES))
 
 
-_VARIABLES = tuple(f"PREFECT_INTEGRATIONS_FOXAPI_{name.upper()}" for name in FoxAPISettings.model_fields)
+_VARIABLES = tuple(f"{_PREFIX}{name.upper()}" for name in FoxAPISettings.model_fields)
 
 
 @lru_cache(maxsize=8)
-def _settings(home: Path, environment: tuple[str | None, ...]) -> FoxAPISettings:
-    return FoxAPISettings()
+def _settings(home: Path, size: int, values: tuple[str | None, ...]) -> FoxAPISettings:
+    for name in os.environ:
+        if name.upper().startswith(_PREFIX) and name.upper() not in _VARIABLES:
+            raise _unknown(name)
+    try:
+        return FoxAPISettings()
+    except ValidationError as error:
+        # Not as the cause: pydantic quotes values, and the ledger's URL may hold a password.
+        raise _invalid(error) from None
+
+
+def _unknown(name: str) -> InvalidRequest:
+    similar = get_close_matches(
+        name.upper().removeprefix(_PREFIX), [known.removeprefix(_PREFIX) for known in _VARIABLES]
+    )
+    remedy = f"did you mean {_PREFIX}{similar[0]}?" if similar else f"the settings are {', '.join(_VARIABLES)}"
+    return InvalidRequest(f"{name}: prefect-foxapi has no such setting; {remedy}", field=name)
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    found = error.errors(include_url=False, include_context=False)[0]
+    setting = str(found["loc"][0])
+    variable = f"{_PREFIX}{setting.upper()}"
+    value = "" if setting == "ledger_url" else f", not {found['input']!r}"
+    expected = found["msg"][0].lower() + found["msg"][1:]
+    return InvalidRequest(
+        f"{variable}: {expected}{value}; correct it where it is set: in the environment, in .env, or as {setting} in "
+        "prefect.toml, pyproject.toml or a Prefect profile",
+        field=variable,
+    )

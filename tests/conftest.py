@@ -12,9 +12,9 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.hooks import HookEvent
-from tests.clocks import RunningClock
+from tests.support.clocks import RunningClock
 
 API_KEY = "sk-test-0123456789abcdef"
 # For `make soak SUITE=properties`.

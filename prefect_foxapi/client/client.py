@@ -1,88 +1,87 @@
-"""The client: one method for each call of FoxAPI, and one way in which all of them are sent."""
+"""The client: a method for each call of FoxAPI."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import mimetypes
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from prefect_foxapi.client import responses
-from prefect_foxapi.client.config import DEFAULT_BASE_URL, checked_api_key, checked_origin
-from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.retry import Clock, Sleep, may_repeat_read, may_repeat_submission
-from prefect_foxapi.client.session import Limits, Session
+from prefect_foxapi.client.cancellation import await_to_completion
+from prefect_foxapi.client.config import ClientConfig
+from prefect_foxapi.client.retry import Clock, RetryPolicy, Sleep, may_repeat_read, may_repeat_submission
+from prefect_foxapi.client.session import Session
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, read_stream
-from prefect_foxapi.client.streaming.sse import StreamReader
-from prefect_foxapi.errors import InsufficientCredits, InvalidRequest
+from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.hooks import Hook
+from prefect_foxapi.models.account import Capabilities, Credits, Model, UploadedFile
 from prefect_foxapi.models.attachments import check_file
-from prefect_foxapi.models.generations import (
-    ChatCompletionChunk,
-    Credits,
-    GenerationSnapshot,
-    Model,
-    UploadedFile,
-    checked_generation_id,
-)
-from prefect_foxapi.models.messages import GenerationRequest
-from prefect_foxapi.models.requests import Capabilities
-
-SUBMIT_PATH = "/v1/llm/generations"
+from prefect_foxapi.models.base import checked_generation_id
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import GenerationSnapshot
+from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest
 
 _CAPABILITIES_KEPT = 300.0
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
-class SubmissionRecorder(Protocol):
-    """Whoever must write down a submission before and after it is sent.
+class NotSent(asyncio.CancelledError):
+    """The caller was cancelled before its submission was sent. Nothing was paid."""
 
-    `sending` is called with the slot for the submission in hand, right before each POST; what it raises stops the
-    submission. One of the others follows, whatever happens to the caller.
-    """
 
-    async def sending(self) -> None:
-        """The request is about to be sent."""
-        ...
+class SubmissionSlot:
+    """The right to send one submission now."""
 
-    async def accepted(self, snapshot: GenerationSnapshot) -> None:
-        """FoxAPI accepted it."""
-        ...
+    def __init__(self, session: Session, path: str) -> None:
+        self._session = session
+        self._path = path
+        self._withdrawn = False
 
-    async def refused(self, error: BaseException) -> None:
-        """FoxAPI did not accept it, for certain."""
-        ...
+    def withdraw(self) -> None:
+        """Send nothing more from this slot."""
+        self._withdrawn = True
 
-    async def lost(self, error: BaseException) -> None:
-        """Nobody can know whether FoxAPI accepted it."""
-        ...
+    async def submit(self, body: Mapping[str, Any]) -> GenerationSnapshot:
+        """Send a submission. This costs money.
+
+        Args:
+            body: The JSON body.
+
+        Raises:
+            NotSent: The caller was cancelled before.
+            AmbiguousSubmission: The response was lost; the submission may have been accepted.
+            FoxAPIError: FoxAPI refused the submission; nothing was paid.
+        """
+        if self._withdrawn:
+            raise NotSent("the caller was cancelled before the submission was sent")
+        return _accepted(await self._session.send("POST", self._path, json=body, paid=True))
 
 
 class FoxAPIClient:
     """An asynchronous client of FoxAPI. It belongs to one event loop; use it with `async with`.
 
     Args:
-        api_key: The API key (`sk-…`). It is sent to the base URL's origin only.
-        base_url: Origin of the service, without `/v1`.
-        timeout: Seconds that the answer to a read may take.
-        submit_timeout: Seconds that the answer to a submission or an upload may take. A submission that is not
-            answered in time is ambiguous, so this is long.
-        connect_timeout: Seconds for making a connection.
-        max_connections: How many requests may be in flight at once.
-        max_streams: How many streams may be read at once.
-        retry: How requests are repeated, where that is safe.
-        allow_http: Whether the key may be sent unencrypted to a host that is not this machine.
+        api_key: The API key (`sk-…`), or a `ClientConfig`.
         hooks: Called with what happens; see `prefect_foxapi.hooks`.
+        clock: Returns monotonic seconds.
+        sleep: Waits for seconds.
+        **options: Fields of `ClientConfig`: `base_url`, `timeout`, `submit_timeout`, `connect_timeout`,
+            `max_connections`, `max_streams`, `retry`, `allow_http`.
 
     Raises:
-        AuthenticationError: The key is empty or cannot be a key.
+        AuthenticationError: The key is empty or has characters that no key has.
         InvalidRequest: The base URL is not one, or is unencrypted.
 
     Example:
@@ -92,37 +91,34 @@ class FoxAPIClient:
 
     def __init__(
         self,
-        api_key: str,
+        api_key: str | ClientConfig,
         *,
-        base_url: str = DEFAULT_BASE_URL,
-        timeout: float = 30.0,
-        submit_timeout: float = 120.0,
-        connect_timeout: float = 10.0,
-        max_connections: int = 100,
-        max_streams: int = 1000,
-        retry: RetryPolicy | None = None,
-        allow_http: bool = False,
         hooks: Sequence[Hook] = (),
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
+        **options: Any,
     ) -> None:
-        origin = checked_origin(base_url, allow_http=allow_http)
-        self.base_url = str(origin)
-        limits = Limits(timeout, submit_timeout, connect_timeout, max_connections, max_streams)
-        self._sender = Session(
-            origin,
-            checked_api_key(api_key),
-            limits,
-            retry or RetryPolicy(),
-            hooks=tuple(hooks),
-            clock=clock,
-            sleep=sleep,
-        )
+        if isinstance(api_key, ClientConfig):
+            config = replace(api_key, **options)
+        else:
+            given = {name: value for name, value in options.items() if name != "retry" or value is not None}
+            config = ClientConfig(api_key, **given)
+        self._session = Session(config, hooks=tuple(hooks), clock=clock, sleep=sleep)
         self._capabilities: tuple[float, Capabilities] | None = None
         self._capabilities_lock = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"FoxAPIClient(base_url={self.base_url!r})"
+
+    @property
+    def config(self) -> ClientConfig:
+        """Its configuration."""
+        return self._session.config
+
+    @property
+    def base_url(self) -> str:
+        """Origin of the service."""
+        return self._session.config.base_url
 
     async def __aenter__(self) -> FoxAPIClient:
         return self
@@ -134,108 +130,86 @@ class FoxAPIClient:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._sender.aclose()
+        await self._session.aclose()
 
     @property
     def retry(self) -> RetryPolicy:
         """How requests are repeated, where that is safe."""
-        return self._sender.retry
+        return self._session.config.retry
 
     @property
     def hooks(self) -> Sequence[Hook]:
-        """Who is told what happens."""
-        return self._sender.hooks
+        """The hooks."""
+        return self._session.hooks
 
     @property
     def clock(self) -> Clock:
         """The monotonic clock."""
-        return self._sender.clock
+        return self._session.clock
 
     @property
     def sleep(self) -> Sleep:
-        """How to wait."""
-        return self._sender.sleep
-
-    @property
-    def submission_deadline(self) -> float:
-        """Seconds within which a submission that is sent is answered, or given up as lost."""
-        return self._sender.limits.submission
+        """How the client waits."""
+        return self._session.sleep
 
     # What costs money
 
     async def submit(
-        self,
-        request: GenerationRequest | Mapping[str, Any],
-        *,
-        path: str = SUBMIT_PATH,
-        journal: SubmissionRecorder | None = None,
+        self, request: GenerationRequest | Mapping[str, Any], *, path: str = SUBMIT_PATH
     ) -> GenerationSnapshot:
-        """Submit a generation. This costs money (contract §2).
+        """Submit a generation. This costs money.
 
-        It is repeated only after a 429 and where a connection was never established, within the retry policy.
-        A cancelled submission that was already sent is seen to its end first, so that its id is not lost.
+        It is repeated only after a 429 and where no connection was established, within the retry policy. A
+        cancellation while the submission is on the wire waits for its answer first.
 
         Args:
             request: The request, or a JSON body that is sent as it is.
-            path: Which kind of generation; see contract §9.
-            journal: Writes the submission down before and after it is sent.
+            path: Path of the kind of generation.
 
         Raises:
-            AmbiguousSubmission: Nobody can know whether it was accepted.
-            FoxAPIError: It was refused; nothing was paid.
+            AmbiguousSubmission: The response was lost; the submission may have been accepted.
+            FoxAPIError: FoxAPI refused the submission; nothing was paid.
         """
         body = request.body() if isinstance(request, GenerationRequest) else dict(request)
-        balance_epoch = self._sender.out_of_credits
-        attempts = self._sender.repeating(may_repeat_submission, "POST", path)
-        return await attempts(self._submit_once, body, path, journal, balance_epoch)
+        return await self.with_submission_slot(lambda slot: slot.submit(body), path=path)
 
-    async def _submit_once(
-        self,
-        body: Mapping[str, Any],
-        path: str,
-        journal: SubmissionRecorder | None,
-        balance_epoch: InsufficientCredits | None,
-    ) -> GenerationSnapshot:
-        async with self._sender.submission_slot(balance_epoch):
-            # In a task of its own: whoever is cancelled while this is on the wire must not lose the answer.
-            withdrawn = asyncio.Event()
-            sent = asyncio.ensure_future(self._send_submission(body, path, journal, withdrawn))
-            try:
-                return await asyncio.shield(sent)
-            except asyncio.CancelledError:
-                withdrawn.set()
-                # Some cancel again and again until it works.
-                while not sent.done():
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait({sent})
-                if not sent.cancelled():
-                    sent.exception()
-                raise
+    async def with_submission_slot(
+        self, attempt: Callable[[SubmissionSlot], Coroutine[Any, Any, T]], *, path: str = SUBMIT_PATH
+    ) -> T:
+        """Call `attempt` with a slot in which it may submit, and again after each failure that cost nothing.
 
-    async def _send_submission(
-        self, body: Mapping[str, Any], path: str, journal: SubmissionRecorder | None, withdrawn: asyncio.Event
-    ) -> GenerationSnapshot:
-        if journal:
-            await journal.sending()
-        if withdrawn.is_set():
-            error = asyncio.CancelledError("it was cancelled before it was sent")
-            if journal:
-                await journal.refused(error)
-            raise error
-        try:
-            snapshot = _accepted(await self._sender.send("POST", path, json=body, paid=True))
-        except BaseException as error:
-            if journal:
-                await (journal.lost if responses.is_ambiguous(error) else journal.refused)(error)
-            raise
-        if journal:
-            await journal.accepted(snapshot)
-        return snapshot
+        An attempt comes to its end although the caller is cancelled, so that an answer on the wire is not lost. What
+        it has not sent by then is not sent any more.
+
+        Args:
+            attempt: Submits with `slot.submit(body)`, or returns without doing so.
+            path: Path of the kind of generation.
+
+        Returns:
+            What the attempt returned.
+
+        Raises:
+            InsufficientCredits: The credits ran out while this waited for its slot.
+        """
+        epoch = self._session.balance_epoch
+
+        async def once() -> T:
+            async with self._session.submission_slot(epoch):
+                slot = SubmissionSlot(self._session, path)
+                attempted = asyncio.ensure_future(attempt(slot))
+                try:
+                    return await asyncio.shield(attempted)
+                except asyncio.CancelledError:
+                    slot.withdraw()
+                    await await_to_completion(attempted)
+                    raise
+
+        return await self._session.repeating(may_repeat_submission, "POST", path)(once)
 
     # What is free
 
     async def get(self, generation_id: str) -> GenerationSnapshot:
-        """Ask how a generation is doing (contract §3).
+        """Return the state of a generation.
 
         Raises:
             NotFound: FoxAPI does not know it.
@@ -246,10 +220,10 @@ class FoxAPIClient:
             data = await self._read(path, params={"sync_upstream": "true"}, generation_id=generation_id)
             return _read_as(GenerationSnapshot, data, generation_id=generation_id)
 
-        return await self._sender.repeating(may_repeat_read, "GET", path)(fetch)
+        return await self._session.repeating(may_repeat_read, "GET", path)(fetch)
 
     async def models(self) -> tuple[Model, ...]:
-        """The models that this key may use (contract §6); an empty tuple where it may use none."""
+        """Return the models that are available to this key."""
         path = "/v1/configs/llm_generations_models"
 
         async def fetch() -> tuple[Model, ...]:
@@ -259,10 +233,10 @@ class FoxAPIClient:
                 raise responses.unreadable_response("a list of models", data)
             return tuple(_read_as(Model, item) for item in cast("list[Any]", items))
 
-        return await self._sender.repeating(may_repeat_read, "GET", path)(fetch)
+        return await self._session.repeating(may_repeat_read, "GET", path)(fetch)
 
     async def capabilities(self) -> Capabilities:
-        """What each model takes, from the live list, remembered for five minutes."""
+        """Return the capabilities of each model from the live list, which is kept for five minutes."""
         async with self._capabilities_lock:
             if self._capabilities is None or self.clock() - self._capabilities[0] > _CAPABILITIES_KEPT:
                 found = {model.id: frozenset(model.capabilities) for model in await self.models()}
@@ -270,24 +244,24 @@ class FoxAPIClient:
             return self._capabilities[1]
 
     async def credits(self) -> Credits:
-        """Balance and use of the key (contract §8)."""
+        """Return the remaining and used credits of the key."""
         path = "/v1/account/credits"
 
         async def fetch() -> Credits:
-            return responses.read_credits(await self._read(path))
+            return _read_as(Credits, await self._read(path))
 
-        return await self._sender.repeating(may_repeat_read, "GET", path)(fetch)
+        return await self._session.repeating(may_repeat_read, "GET", path)(fetch)
 
     async def upload(
         self, source: Path | bytes | str, *, name: str | None = None, auto_cleanup: bool = True
     ) -> UploadedFile:
-        """Upload a file, which FoxAPI keeps for 72 hours (contract §7).
+        """Upload a file, which FoxAPI keeps for 72 hours.
 
-        An upload is repeated like a read: it costs nothing, and what it leaves behind twice goes by itself.
+        An upload costs nothing and is repeated like a read. FoxAPI deletes duplicates with time.
 
         Args:
-            source: A local file, which is streamed from disk; bytes; or a URL that FoxAPI shall fetch.
-            name: The file's name at FoxAPI; by default that of the path.
+            source: A local file, which is streamed from disk; bytes; or a URL for FoxAPI to fetch.
+            name: Name of the file at FoxAPI; by default that of the path.
             auto_cleanup: Whether FoxAPI may delete the oldest files when the storage is full.
         """
         if isinstance(source, Path):
@@ -295,36 +269,36 @@ class FoxAPIClient:
         if isinstance(source, str):
             path, body = "/v1/files/upload/url", {"url": source}
         elif isinstance(source, bytes):
-            path, body = "/v1/files/upload/base64", {"file_data": responses.base64_text(source)}
+            path, body = "/v1/files/upload/base64", {"file_data": base64.b64encode(source).decode("ascii")}
         else:
             path, body = "/v1/files/upload/stream", {}
         fields = {**body, **({"file_name": name} if name else {})}
 
         async def send() -> UploadedFile:
-            async with self._sender.request_slot(write=True):
+            async with self._session.request_slot(write=True):
                 if not isinstance(source, Path):
-                    data = await self._sender.send("POST", path, json={**fields, "auto_cleanup": auto_cleanup})
+                    data = await self._session.send("POST", path, json={**fields, "auto_cleanup": auto_cleanup})
                 else:
                     media_type = mimetypes.guess_type(name or source.name)[0] or "application/octet-stream"
                     with source.open("rb") as file:
                         form = {**fields, "auto_cleanup": "true" if auto_cleanup else "false"}
-                        data = await self._sender.send("POST", path, form=form, file=(source.name, file, media_type))
+                        data = await self._session.send("POST", path, form=form, file=(source.name, file, media_type))
             return _read_as(UploadedFile, data)
 
-        return await self._sender.repeating(may_repeat_read, "POST", path)(send)
+        return await self._session.repeating(may_repeat_read, "POST", path)(send)
 
     async def stream(
         self, generation_id: str, *, silence: float = DEFAULT_SILENCE
     ) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """The chunks of a generation as they come, each once, through broken connections (contract §4).
+        """Yield the chunks of a generation as they come, each once, through broken connections.
 
         Args:
-            generation_id: Which generation; it was submitted with `stream=True`.
+            generation_id: A generation that was submitted with `stream=True`.
             silence: Seconds without a byte after which a connection counts as broken.
 
         Raises:
-            NotFound: There is no such stream, or not any more: chunks are kept for 15 minutes.
-            GenerationFailed: The stream says that the generation failed.
+            NotFound: There is no such stream, or no longer: FoxAPI keeps chunks for 15 minutes.
+            GenerationFailed: The stream ended with an error.
 
         Example:
             async for chunk in client.stream(snapshot.id):
@@ -337,15 +311,15 @@ class FoxAPIClient:
     def open_stream(
         self, generation_id: str, *, offset: int, silence: float
     ) -> AbstractAsyncContextManager[httpx.Response]:
-        """Open the stream of a generation at chunk `offset`; one attempt, whose failures are typed (contract §4)."""
+        """Open the stream of a generation at chunk `offset`, in one attempt, and raise typed errors."""
         path = f"{SUBMIT_PATH}/{_path_safe(generation_id)}/stream"
-        return self._sender.open_stream(path, generation_id=generation_id, offset=offset, silence=silence)
+        return self._session.open_stream(path, generation_id=generation_id, offset=offset, silence=silence)
 
     async def _read(
         self, path: str, *, params: Mapping[str, str] | None = None, generation_id: str | None = None
     ) -> Any:
-        async with self._sender.request_slot(write=False):
-            return await self._sender.send("GET", path, params=params, generation_id=generation_id)
+        async with self._session.request_slot(write=False):
+            return await self._session.send("GET", path, params=params, generation_id=generation_id)
 
 
 def _path_safe(generation_id: str) -> str:
@@ -356,7 +330,7 @@ def _path_safe(generation_id: str) -> str:
 
 
 def _accepted(data: Any) -> GenerationSnapshot:
-    """Whatever else of the answer is odd, the id is what was paid for; the first poll tells the rest."""
+    """Read the answer to a submission. The id is what was paid for; the first poll completes an odd answer."""
     given = cast("dict[str, Any]", data).get("id") if isinstance(data, dict) else None
     try:
         least = GenerationSnapshot.model_validate({"id": given, "status": "pending"})

@@ -1,19 +1,74 @@
-"""Where the API key may go: the checks of the key and of the service's origin."""
+"""What a client needs to know: the key and where it may go, time limits, and connection limits."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import httpx
 
+from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import AuthenticationError, InvalidRequest
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
+_DEFAULT_RETRY = RetryPolicy()
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+@dataclass(frozen=True)
+class ClientConfig:
+    """Configuration of a `FoxAPIClient`. Equal configurations share a client.
+
+    It holds the API key in clear, for the memory of a process alone. Key and base URL are checked and normalized.
+
+    Attributes:
+        api_key: The API key (`sk-…`). It is sent to the origin of the base URL only.
+        base_url: Origin of the service, without `/v1`.
+        timeout: Seconds for the answer to a read.
+        submit_timeout: Seconds for the answer to a submission or an upload. A submission without an answer in time is
+            ambiguous, so this is long.
+        connect_timeout: Seconds for opening a connection.
+        max_connections: Requests in flight at once.
+        max_streams: Streams read at once.
+        allow_http: Whether the key may be sent unencrypted to another machine.
+        retry: How requests are repeated, where that is safe.
+
+    Raises:
+        AuthenticationError: The key is empty or has characters that no key has.
+        InvalidRequest: The base URL is not one, or is unencrypted.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    timeout: float = 30.0
+    submit_timeout: float = 120.0
+    connect_timeout: float = 10.0
+    max_connections: int = 100
+    max_streams: int = 1000
+    allow_http: bool = False
+    retry: RetryPolicy = _DEFAULT_RETRY
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_key", checked_api_key(self.api_key))
+        object.__setattr__(self, "base_url", checked_base_url(self.base_url, allow_http=self.allow_http))
+
+    @property
+    def submission_deadline(self) -> float:
+        """Seconds within which a submission that is sent is answered or counts as lost."""
+        return self.connect_timeout + self.submit_timeout
+
+    @property
+    def read_deadline(self) -> float:
+        """Seconds within which a read is answered."""
+        return self.connect_timeout + self.timeout
+
+
 def checked_api_key(api_key: str) -> str:
-    """Return the key, if it can be one. A key with a line break in it would end up in an exception's text."""
+    """Return the key without surrounding spaces. A key with a line break would end up in an exception's text.
+
+    Raises:
+        AuthenticationError: It is empty or has characters that no key has.
+    """
     key = api_key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise AuthenticationError("the API key is empty or has characters that no key has; it looks like sk-…")
@@ -21,8 +76,12 @@ def checked_api_key(api_key: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def checked_origin(base_url: str, *, allow_http: bool) -> httpx.URL:
-    """Return the origin, if the key may be sent there."""
+def checked_base_url(base_url: str, *, allow_http: bool) -> str:
+    """Return the origin of a base URL to which the key may be sent.
+
+    Raises:
+        InvalidRequest: It is not the origin of an http(s) service, or the key would go out unencrypted.
+    """
     try:
         url = httpx.URL(base_url.strip())
     except (httpx.InvalidURL, TypeError) as error:
@@ -32,7 +91,7 @@ def checked_origin(base_url: str, *, allow_http: bool) -> httpx.URL:
     if url.userinfo or url.query or url.fragment or url.path.strip("/"):
         raise InvalidRequest(
             f"base_url: give the origin alone, {url.copy_with(userinfo=None, query=None, fragment=None, path='/')} "
-            "say, without /v1 or anything else",
+            "for example, without /v1 or anything else",
             field="base_url",
         )
     if url.scheme == "http" and url.host not in LOOPBACK and not allow_http:
@@ -40,4 +99,4 @@ def checked_origin(base_url: str, *, allow_http: bool) -> httpx.URL:
             f"base_url: {url.host} would get the API key unencrypted; use https, or set allow_http=True",
             field="base_url",
         )
-    return httpx.URL(scheme=url.scheme, host=url.host, port=url.port)
+    return str(httpx.URL(scheme=url.scheme, host=url.host, port=url.port))

@@ -1,84 +1,33 @@
-"""How long to wait before the next attempt or the next poll: frozen policies and pure functions.
-
-Nothing here sleeps, reads a clock or draws a random number by itself: the callers hand these in.
-"""
+"""The delays between polls, as pure functions of a policy, the elapsed time and learned durations."""
 
 import math
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, ClassVar, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from cachetools import LRUCache
+from pydantic import model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
-
-Random = Callable[[], float]
-"""Draws a number from 0 (included) to 1 (not included), as `random.random` does."""
+from prefect_foxapi.models.base import PolicyModel, Random, Seconds
 
 ProgressReading = tuple[float, float]
-"""A poll that found a generation unfinished: seconds since it was submitted, and its progress from 0 to 100."""
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""The progress of an unfinished generation: seconds since its submission, and its progress from 0 to 100."""
 
 
-class _Policy(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
-
-
-class RetryPolicy(_Policy):
-    """How one HTTP request is repeated where that is safe (contract §5).
+class PollPolicy(PolicyModel):
+    """How often an unfinished generation is polled.
 
     Args:
-        attempts: How often it is sent at most, the first time included.
-        budget: Seconds from the first attempt after which none is begun, without those in line for a free connection.
-        initial: Seconds before the second attempt; each later delay is twice as long.
-        maximum: Seconds that a delay grows to.
-        jitter: Which part of a delay is left to chance, from 0 to 1.
-        retry_after_maximum: Seconds of a `Retry-After` that are honoured; a longer one is cut to this.
-    """
-
-    attempts: int = Field(default=6, ge=1)
-    budget: Seconds = 120.0
-    initial: Seconds = 0.5
-    maximum: Seconds = 20.0
-    jitter: float = Field(default=0.5, ge=0, le=1)
-    retry_after_maximum: Seconds = 60.0
-
-    @model_validator(mode="after")
-    def _limits_in_order(self) -> Self:
-        if self.initial > self.maximum:
-            raise ValueError(
-                f"initial ({self.initial} s) is above maximum ({self.maximum} s): lower it or raise maximum"
-            )
-        return self
-
-    def delay(self, attempt: int, retry_after: float | None, random: Random) -> float:
-        """Seconds to wait after a failed attempt.
-
-        Args:
-            attempt: Which attempt failed, from 1.
-            retry_after: Seconds that the answer asked for. Never less is waited, up to `retry_after_maximum`.
-            random: Spreads those that failed together.
-        """
-        grown = min(self.initial * 2.0 ** min(attempt - 1, 60), self.maximum)
-        if retry_after is None:
-            return grown * (1 - self.jitter * random())
-        return min(retry_after, self.retry_after_maximum) + self.initial * self.jitter * random()
-
-
-class PollPolicy(_Policy):
-    """How often an unfinished generation is asked for.
-
-    Args:
-        minimum: Seconds that lie between two polls at least.
-        maximum: Seconds that lie between two polls at most.
-        interval: Poll at this fixed interval in seconds; `minimum` and `maximum` then count for nothing.
-            By default the delay adapts; see `next_delay`.
+        minimum: Minimum seconds between two polls.
+        maximum: Maximum seconds between two polls.
+        interval: Seconds of a fixed interval, which replaces `minimum` and `maximum`. By default the interval adapts
+            to the durations of earlier generations; see docs/foxapi.md#polling.
 
     Example:
-        PollPolicy(maximum=30)  # adaptive, and never more than 30 s late
+        PollPolicy(maximum=30)  # adaptive, at most 30 s late
         PollPolicy(interval=5)  # every five seconds
     """
 
@@ -98,12 +47,12 @@ class PollPolicy(_Policy):
 
 @dataclass(frozen=True)
 class DurationSample:
-    """How long some generations of a model took.
+    """Durations of a model's generations.
 
     Attributes:
         seconds: The durations, sorted; at least one.
         center: The median of their logarithms.
-        spread: Their standard deviation on the logarithmic scale, wider the fewer there are.
+        spread: Their standard deviation on the logarithmic scale, which is larger for small samples.
     """
 
     seconds: tuple[float, ...]
@@ -112,59 +61,69 @@ class DurationSample:
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Self:
-        """Describe durations in seconds by a log-normal distribution; by quantiles, which outliers do not move."""
+        """Return the log-normal distribution of durations, estimated from quantiles, which are robust to outliers.
+
+        Args:
+            durations: Seconds; at least one.
+        """
         ordered = tuple(sorted(durations))
         logs = [math.log(value) for value in ordered]
         spread = (_quantile(logs, 0.84) - _quantile(logs, 0.16)) / 2
         return cls(ordered, _quantile(logs, 0.5), math.hypot(spread, _PRIOR_SPREAD / math.sqrt(len(ordered))))
 
 
+@dataclass
+class _History:
+    recent: deque[float]
+    sample: DurationSample | None = None
+
+
 class Durations:
-    """What this process has learned of how long generations take: the last few of each model. Thread-safe.
+    """The last durations of each model's generations in this process. Thread-safe.
 
     Args:
-        sample_size: How many durations are remembered for a model.
-        models: How many models are remembered.
+        sample_size: How many durations are kept for a model.
+        models: How many models are kept: those that were used last.
     """
 
     def __init__(self, *, sample_size: int = 64, models: int = 256) -> None:
         self._sample_size = sample_size
-        self._models = models
         self._lock = Lock()
-        self._recent: OrderedDict[str, deque[float]] = OrderedDict()
-        self._samples: dict[str, DurationSample] = {}
+        self._histories: LRUCache[str, _History] = LRUCache(models)
 
     def record(self, model: str, seconds: float, *, unfinished_at: float | None = None) -> None:
-        """Remember how long a generation took; what cannot be a duration is passed over.
+        """Record the duration of a generation. A number that is not a duration is ignored.
 
         Args:
-            model: Its model.
-            seconds: When it was seen to be finished, in seconds since its submission.
-            unfinished_at: When the poll before that saw it unfinished. It ended in between, and the middle is
-                remembered: else late polls would be learned as long generations, and make later polls later still.
+            model: The generation's model.
+            seconds: When a poll found it finished, in seconds since its submission.
+            unfinished_at: When the poll before found it unfinished. The middle of both is recorded: otherwise late
+                polls would be learned as long durations, which would delay later polls even more.
         """
         if unfinished_at is not None:
             seconds = (unfinished_at + seconds) / 2
         if not 0 < seconds < math.inf:
             return
         with self._lock:
-            self._recent.setdefault(model, deque(maxlen=self._sample_size)).append(seconds)
-            self._recent.move_to_end(model)
-            self._samples.pop(model, None)
-            if len(self._recent) > self._models:
-                forgotten, _ = self._recent.popitem(last=False)
-                self._samples.pop(forgotten, None)
+            history = self._histories.get(model)
+            if history is None:
+                history = self._histories[model] = _History(deque(maxlen=self._sample_size))
+            history.recent.append(seconds)
+            history.sample = None
 
     def of(self, model: str) -> DurationSample | None:
-        """What is known of a model, or None. It is worked out once for as long as nothing new is recorded."""
-        sample = self._samples.get(model)
-        if sample is not None:
-            return sample
+        """Return the durations of a model, or None where there are none.
+
+        Args:
+            model: The model.
+        """
         with self._lock:
-            recent = self._recent.get(model)
-            if recent is None:
+            history = self._histories.get(model)
+            if history is None:
                 return None
-            return self._samples.setdefault(model, DurationSample.of(recent))
+            if history.sample is None:
+                history.sample = DurationSample.of(history.recent)
+            return history.sample
 
 
 def next_delay(
@@ -175,23 +134,21 @@ def next_delay(
     duration_stats: DurationSample | None = None,
     random: Random,
 ) -> float:
-    """Seconds until the next poll of a generation that is not finished yet.
+    """Return the seconds until the next poll of an unfinished generation.
 
-    Waiting for d seconds makes the result late by about d / 2, if it came meanwhile; the chance of that follows from
-    how long generations take: log-normally, by the learned sample blended with a broad prior guess that fades as the
-    sample grows. The delay is the d at which this expected lateness has risen to the price of one poll
-    (`_POLL_PRICE`). So the first poll comes when the generation may be done, polls are dense where it is likely to
-    end, and grow sparse when it has taken longer than any other. Where `progress` has moved since the reading before,
-    the delay instead lasts to the end that it points to, but no more than `_PROGRESS_REACH` times as long as it would
-    have been: progress that lies (0 all the time, stuck at 99) costs a few polls or seconds and no more.
+    A delay of d seconds makes the result late by d / 2 on average, if the generation ends within it. The probability
+    of that comes from a log-normal distribution of durations: the learned sample, blended with a broad prior whose
+    weight falls as the sample grows. The delay is the d at which the expected lateness equals the price of one poll
+    (`_POLL_PRICE`). So polls are frequent where the generation is likely to end, and rare after it has taken longer
+    than all others. Where `progress` has moved between the last two polls, the delay lasts to the end that it predicts,
+    but at most `_PROGRESS_REACH` times as long as without it: wrong progress costs a few polls or seconds only.
 
     Args:
         policy: Limits, or a fixed interval.
-        elapsed: Seconds since the generation was submitted. Who takes over one that was submitted by somebody else
-            polls once first.
-        progress: What the polls so far have read, oldest first; the last two count.
-        learned: What is known of how long the model takes.
-        random: Keeps waits that began together from moving in step.
+        elapsed: Seconds since the submission.
+        progress: The readings of the polls so far, oldest first. The last two are used.
+        duration_stats: Learned durations of the model, or None.
+        random: Spreads the polls of waits that started at the same moment.
     """
     if policy.interval is not None:
         return _within(policy, policy.interval, random)
@@ -205,41 +162,40 @@ def next_delay(
 
 
 def delay_for_results(policy: PollPolicy, *, since: float, random: Random) -> float:
-    """Seconds until the next poll of a generation that is completed but has no results yet (contract §3).
+    """Return the seconds until the next poll of a generation that is completed and has no results yet.
 
     Args:
         policy: Limits, or a fixed interval.
-        since: Seconds since it was first seen as completed; the delay grows along.
-        random: Keeps waits that began together from moving in step.
+        since: Seconds since a poll first found it completed. The delay grows with them.
+        random: Spreads the polls of waits that started at the same moment.
     """
     return _within(policy, policy.interval or since / 2, random)
 
 
-# Seconds of waiting for nothing that one poll is worth. A lower price means more polls and less lag.
+# Seconds of lateness that one poll is worth. A lower price means more polls and less lateness.
 _POLL_PRICE = 0.23
 _PROGRESS_REACH = 3.0
 _JITTER = 0.2
 
-# Before anything is learned: half of all generations take more than this, one in six more than three times it.
+# The prior: half of all generations take longer than this, one in six longer than three times as long.
 _PRIOR_CENTER = math.log(8.0)
 _PRIOR_SPREAD = 1.1
-# The prior counts for one generation. It never goes wholly, since it also speaks for what is far beyond the sample.
+# The prior counts as one generation. It keeps a weight, since it also covers durations far beyond the sample.
 _PRIOR_WEIGHT = 1.0
 
 _BISECTIONS = 8
 
 
 def _within(policy: PollPolicy, delay: float, random: Random) -> float:
-    """The delay within the policy's limits, up to a fifth shorter so that waits begun together fall out of step."""
+    """Return the delay within the policy's limits, shortened at random by up to a fifth."""
     low, high = (0.0, policy.interval) if policy.interval is not None else (policy.minimum, policy.maximum)
     return max(min(delay, high) * (1 - _JITTER * random()), low)
 
 
 def _optimal_delay(elapsed: float, duration_stats: DurationSample | None, low: float, high: float) -> float:
-    """The delay d with d / 2 · (chance that the generation ends within it, given that it has not yet) = the price.
+    """Return the delay d for which d / 2 times the cumulated hazard over d is the price of a poll.
 
-    The chance is taken as the cumulated hazard, so that intervals compare with the optimal ones, whose density is
-    the square root of the hazard.
+    The density of the optimal polls is the square root of the hazard.
     """
     now = _survival(elapsed, duration_stats)
     if now <= 0.0:
@@ -260,7 +216,7 @@ def _optimal_delay(elapsed: float, duration_stats: DurationSample | None, low: f
 
 
 def _survival(elapsed: float, duration_stats: DurationSample | None) -> float:
-    """The chance that a generation takes longer than `elapsed` seconds."""
+    """Return the probability that a generation takes longer than `elapsed` seconds."""
     if elapsed <= 0.0:
         return 1.0
     log = math.log(elapsed)
@@ -273,14 +229,14 @@ def _survival(elapsed: float, duration_stats: DurationSample | None) -> float:
 
 
 def _end_by_progress(progress: Sequence[ProgressReading]) -> float | None:
-    """When progress will surely have reached 100 if it goes on as it did between the last two readings."""
+    """Return when progress reaches 100 at the rate of the last two readings, or None."""
     if not progress:
         return None
     then, before = progress[-2] if len(progress) > 1 else (0.0, 0.0)
     now, after = progress[-1]
     if not (before < after < 100 and then < now):
         return None
-    # Progress is told in whole per cents: the real step can be almost one smaller.
+    # Progress is rounded to whole per cent, so the real step can be smaller by almost one.
     return now + (100 - after) * (now - then) / max(after - before - 1, 0.5)
 
 

@@ -1,11 +1,10 @@
-"""What an answer means: from status, body or failure of the wire to data or a typed error (contract §5).
+"""Responses: their data, or the typed error for a status, a body or a transport's exception.
 
-Whether a failure is ambiguous depends on whether the request was paid for, and on nothing else.
+Only a failed submission can be ambiguous, since only submissions are paid for.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Generator, Mapping
@@ -29,13 +28,12 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
     UnsupportedContent,
 )
-from prefect_foxapi.models.generations import Credits
+from prefect_foxapi.redaction import redacted
 
 _EXCERPT = 200
-# FoxAPI may quote a request in a message, with all of its attachments.
+# FoxAPI may quote a request in a message, with all its attachments.
 _LONGEST_MESSAGE = 2000
 _REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
-_SECRET = re.compile(r"\b(sk-|Bearer\s+)[^\s\"'<>,]{4,}")
 
 _BY_STATUS: Mapping[int, type[FoxAPIError]] = {
     400: InvalidRequest,
@@ -64,18 +62,21 @@ _REMEDIES: Mapping[type[FoxAPIError], str] = {
     UnknownModel: "list_models() names the models of this key",
 }
 
-# A proxy in between may answer these when the request has already gone on.
+# A proxy may answer with one of these after it has forwarded the request.
 _AMBIGUOUS_STATUSES = frozenset({408, 409, 425, 499})
 _AMBIGUOUS_REMEDY = (
-    "it may have been accepted and billed, or not, and nobody can know; it is not sent again by itself "
+    "it cannot be determined whether it was accepted and billed; it is not retried automatically "
     '(on_ambiguous="resubmit" allows that)'
 )
 
 
 def is_ambiguous(error: BaseException) -> bool:
-    """Whether nobody can know what became of the submission that ended with this.
+    """Return whether the submission that ended with an error may have been accepted.
 
-    Anything that is not a clear refusal is: a cancelled request may have been accepted just as well.
+    Every error but a definite rejection is ambiguous: a cancelled request may have been accepted too.
+
+    Args:
+        error: The error.
     """
     return isinstance(error, AmbiguousSubmission) or not isinstance(error, FoxAPIError)
 
@@ -83,13 +84,13 @@ def is_ambiguous(error: BaseException) -> bool:
 def error_from_response(
     response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None
 ) -> FoxAPIError:
-    """The error that an answer without success means.
+    """Return the error for a response without success.
 
     Args:
         response: Status and headers.
         body: The body, as far as it could be read.
         paid: Whether the request was a submission.
-        generation_id: Which generation it was about, if it was about one.
+        generation_id: The generation that the request concerned, or None.
     """
     status = response.status_code
     details = _error_details(body)
@@ -126,11 +127,17 @@ def error_from_response(
 
 
 def decode_json(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> Any:
-    """The JSON of a successful answer.
+    """Return the JSON data of a successful response.
+
+    Args:
+        response: Status and headers.
+        body: The body.
+        paid: Whether the request was a submission.
+        generation_id: The generation that the request concerned, or None.
 
     Raises:
-        UnreadableResponse: It is not JSON, to a request that costs nothing.
-        AmbiguousSubmission: It is not JSON, to a submission.
+        UnreadableResponse: The body is not JSON, and the request was free.
+        AmbiguousSubmission: The body is not JSON, and the request was a submission.
     """
     try:
         return json.loads(body)
@@ -148,7 +155,16 @@ def unreadable_response(
     detail: str = "",
     status: int | None = 200,
 ) -> FoxAPIError:
-    """The error for an answer with success that is not what was expected."""
+    """Return the error for a successful response whose body is not the expected one.
+
+    Args:
+        expected: What the body should have been, with its article.
+        body: The body, or its JSON data.
+        paid: Whether the request was a submission.
+        generation_id: The generation that the request concerned, or None.
+        detail: What is wrong with the body.
+        status: The HTTP status.
+    """
     excerpt = _excerpt(body)
     said = f"FoxAPI's answer is not {expected}{f' ({detail})' if detail else ''}: {excerpt!r}"
     if paid:
@@ -158,9 +174,17 @@ def unreadable_response(
 
 @contextmanager
 def translate_transport_errors(*, paid: bool, generation_id: str | None = None) -> Generator[None, None, None]:
-    """Turn what a transport raises into what it means.
+    """Raise the typed error for an exception of the transport.
 
-    For a submission this is right only with a transport whose exceptions are true; see `transport.py`.
+    Submissions need a transport that reports a connection as failed only if nothing was sent; see `transport.py`.
+
+    Args:
+        paid: Whether the request is a submission.
+        generation_id: The generation that the request concerns, or None.
+
+    Raises:
+        ServiceUnavailable: The connection was not established, or it broke during a request that is free.
+        AmbiguousSubmission: The connection broke during a submission.
     """
     try:
         yield
@@ -181,10 +205,14 @@ def translate_transport_errors(*, paid: bool, generation_id: str | None = None) 
 
 
 async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """Read a body of at most `limit` bytes.
+    """Return the body of a response.
+
+    Args:
+        response: A response whose body was not read yet.
+        limit: Bytes that the body may have.
 
     Raises:
-        ValueError: It is larger.
+        ValueError: The body is larger.
     """
     blocks: list[bytes] = []
     size = 0
@@ -194,57 +222,6 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
             raise ValueError(f"the body is larger than {limit} bytes")
         blocks.append(block)
     return b"".join(blocks)
-
-
-def read_credits(data: Any) -> Credits:
-    """Read a shape that FoxAPI does not publish: the first likely name of a number is taken (contract §8)."""
-    if not isinstance(data, dict):
-        raise unreadable_response("an account's credits", data)
-    fields = cast("dict[str, Any]", data)
-    inner = fields.get("data")
-    nested = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
-
-    def number(*names: str) -> float | None:
-        for source in (fields, nested):
-            for name in names:
-                value = source.get(name)
-                if isinstance(value, str):
-                    try:
-                        value = float(value)
-                    except ValueError:
-                        continue
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    return float(value)
-        return None
-
-    return Credits.model_validate(
-        {
-            **fields,
-            "balance": number("balance", "credits", "remaining", "remaining_credits", "available", "total_available"),
-            "used": number("used", "used_credits", "total_used", "credits_used"),
-        }
-    )
-
-
-def base64_text(content: bytes) -> str:
-    """The bytes as base64."""
-    return base64.b64encode(content).decode("ascii")
-
-
-def redacted(text: str) -> str:
-    """The text without anything that looks like a key."""
-    return _SECRET.sub(r"\1…", text)
-
-
-def redacted_data(value: Any) -> Any:
-    """JSON data without anything that looks like a key."""
-    if isinstance(value, str):
-        return redacted(value)
-    if isinstance(value, list):
-        return [redacted_data(item) for item in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {name: redacted_data(item) for name, item in cast("dict[str, Any]", value).items()}
-    return value
 
 
 def _error_details(body: bytes) -> dict[str, Any]:

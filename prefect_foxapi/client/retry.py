@@ -1,23 +1,23 @@
-"""The one place that repeats HTTP requests: which failure may be repeated, and why.
+"""Retries of HTTP requests: the policy, and the loop that obeys it.
 
-- **Reads** (everything that costs nothing) repeat on network errors, 429, 5xx and unreadable bodies.
-- **Submissions** are paid for. They repeat only where the contract says that nothing was accepted: after a 429, and
-  where a connection was never established (contract §2). Everything else is final or ambiguous.
+- **Reads** and uploads, which are free, are retried after network errors, 429, 5xx and unreadable bodies.
+- **Submissions**, which are paid, are retried only where FoxAPI has certainly not accepted them: after a 429, and where
+  no connection was established. Other failures are final or ambiguous.
 """
-
-from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
+from pydantic import Field, model_validator
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
+from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import FoxAPIError, RateLimited, ServiceUnavailable, UnreadableResponse
+from prefect_foxapi.models.base import PolicyModel, Random, Seconds
 
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
@@ -26,23 +26,72 @@ OnRepeat = Callable[[int, float, FoxAPIError], None]
 _in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
 
 
+class RetryPolicy(PolicyModel):
+    """How an HTTP request is retried, where that is safe.
+
+    Args:
+        attempts: Maximum number of attempts, the first one included.
+        budget: Seconds from the first attempt after which no other one starts. Time in the queue for a connection
+            does not count.
+        initial: Seconds before the second attempt. Each later delay is twice as long.
+        maximum: Maximum delay in seconds.
+        jitter: The random part of a delay, from 0 to 1.
+        retry_after_maximum: Maximum delay in seconds that a `Retry-After` can ask for.
+
+    Example:
+        RetryPolicy(attempts=3, budget=30)
+    """
+
+    attempts: int = Field(default=6, ge=1)
+    budget: Seconds = 120.0
+    initial: Seconds = 0.5
+    maximum: Seconds = 20.0
+    jitter: float = Field(default=0.5, ge=0, le=1)
+    retry_after_maximum: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> Self:
+        if self.initial > self.maximum:
+            raise ValueError(
+                f"initial ({self.initial} s) is above maximum ({self.maximum} s): lower it or raise maximum"
+            )
+        return self
+
+    def delay(self, attempt: int, retry_after: float | None, random: Random) -> float:
+        """Return the seconds to wait after a failed attempt.
+
+        Args:
+            attempt: The number of the failed attempt, from 1.
+            retry_after: Seconds of the response's `Retry-After`, which is the minimum up to `retry_after_maximum`.
+            random: Spreads the retries of requests that failed at the same moment.
+        """
+        grown = min(self.initial * 2.0 ** min(attempt - 1, 60), self.maximum)
+        if retry_after is None:
+            return grown * (1 - self.jitter * random())
+        return min(retry_after, self.retry_after_maximum) + self.initial * self.jitter * random()
+
+
 def exclude_queue_time(seconds: float) -> None:
-    """Say that an attempt had to wait for others of its kind: among a thousand, that uses up nobody's budget."""
+    """Exclude time that an attempt waited in a queue from the retry budget.
+
+    Args:
+        seconds: The time.
+    """
     _in_line.set(_in_line.get() + seconds)
 
 
 def may_repeat_read(error: BaseException) -> bool:
-    """Whether a request that costs nothing may be sent again (contract §5)."""
+    """Return whether a request that is free may be retried after an error."""
     return isinstance(error, RateLimited | ServiceUnavailable | UnreadableResponse)
 
 
 def may_repeat_submission(error: BaseException) -> bool:
-    """Whether a submission may be sent again: FoxAPI refused it for now, or was never reached (contract §2)."""
+    """Return whether a submission may be retried after an error: FoxAPI has certainly not accepted it."""
     return isinstance(error, RateLimited) or never_reached(error)
 
 
 def never_reached(error: BaseException) -> bool:
-    """Whether the connection was never established, so that FoxAPI cannot have seen the request."""
+    """Return whether an error means that no connection was established, so that nothing was sent."""
     return isinstance(error, ServiceUnavailable) and error.status is None
 
 
@@ -54,9 +103,16 @@ def repeating(
     sleep: Sleep,
     on_repeat: OnRepeat,
 ) -> Callable[..., Awaitable[Any]]:
-    """Calls what it is given in a loop of attempts within the policy's budget; the last error is raised as it is.
+    """Return a function that calls another one until it succeeds or the policy ends the attempts.
 
-    After a 429 it does not sleep by itself: the cool-down that all requests of a client share does that.
+    The last error is raised as it is. After a 429 there is no delay here: the client's cool-down delays all requests.
+
+    Args:
+        may_repeat: Whether an error may be followed by another attempt.
+        policy: How many attempts there are, and the delays between them.
+        clock: A monotonic clock, in seconds.
+        sleep: Waits for seconds.
+        on_repeat: Called before each retry with the attempt's number, the delay in seconds and the error.
     """
 
     def now() -> float:
@@ -72,8 +128,7 @@ def repeating(
                 raise
             failed: FoxAPIError | None = error
 
-        # Nearly all succeed at once, and a loop costs as much as a tenth of a request: only now is one made, and told
-        # of the attempt that was.
+        # A retry loop costs a tenth of a request, so it is made after the first failure only, and begins with it.
         async def again() -> Any:
             nonlocal failed
             if failed is not None:
@@ -119,7 +174,12 @@ def _error_of(state: RetryCallState) -> FoxAPIError:
 
 
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a `Retry-After` header asks for, in either of its forms, or None where it says nothing usable."""
+    """Return the seconds of a `Retry-After` header, or None where it is missing or invalid.
+
+    Args:
+        header: The header, which has a number of seconds or a date.
+        now: The current time.
+    """
     if header is None:
         return None
     text = header.strip()
@@ -132,3 +192,7 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+# Results that version 0.1.0 stored name these classes by this path.
+keep_stored_path(globals(), "prefect_foxapi.policies")

@@ -1,8 +1,8 @@
-"""How requests travel: paid ones and other writes over httpx's own transport, reads over aiohttp's.
+"""Transports: submissions and other writes use httpx's own, reads use aiohttp's.
 
-httpx's own transport says truthfully what happened to a request, which decides about money; aiohttp's costs a quarter
-of the time, but reports a connection that was accepted and then closed as one that was never made. So writes go
-over the first and reads, which are nearly all the traffic and may always be repeated, over the second.
+httpx's own transport reports exactly whether a request was sent, which decides whether a submission can be retried.
+aiohttp's takes a quarter of the time, but reports a connection that was accepted and then closed as one that failed.
+Reads, which are most of the traffic, can always be retried.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ import httpx
 
 from prefect_foxapi.client.config import LOOPBACK
 
-# A kept connection that the server has just closed cannot be told from a lost response, which would make a
-# submission ambiguous for nothing: a write takes a connection that was used a moment ago, or a new one.
+# Writing to an idle connection that the server has just closed looks like a lost response, which would make a
+# submission ambiguous. So writes use a connection that was used a moment ago, or a new one.
 _WRITE_KEEPALIVE = 1.0
 
 
 class MethodRoutingTransport(httpx.AsyncBaseTransport):
-    """Sends GET requests one way and all others another."""
+    """Sends GET requests over one transport and all others over another.
+
+    Args:
+        origin: The origin of the service.
+        trust_env: Whether the environment's proxies and certificates are used.
+    """
 
     def __init__(self, origin: httpx.URL, *, trust_env: bool = True) -> None:
         context = _ssl_context(trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
@@ -38,21 +43,21 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
         self._reads = _aiohttp_transport(context, proxy)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request the way that its method goes."""
+        """Send a request over its method's transport, and return the response."""
         transport = self._reads if request.method == "GET" else self._writes
         return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self._writes.aclose()
         await self._reads.aclose()
 
 
 class _SingleConnections(httpx.AsyncBaseTransport):
-    """Gives every request under way a transport with a single connection, the one that was used last if there is one.
+    """Gives each request in flight a transport with one connection, and prefers the one that was used last.
 
-    In one transport for all, each request looks through all connections and asks the system about each of them: with
-    32 that costs more than the request itself.
+    With one pool for all, each request checks the state of every connection: with 32 of them that takes longer than
+    the request.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
@@ -93,7 +98,7 @@ class _SingleConnections(httpx.AsyncBaseTransport):
 
 
 class _Returning(httpx.AsyncByteStream):
-    """A body that says when it is closed."""
+    """A body that calls a function when it is closed."""
 
     def __init__(self, body: httpx.AsyncByteStream, closed: Callable[[], None]) -> None:
         self._body = body
@@ -113,27 +118,27 @@ class _Returning(httpx.AsyncByteStream):
 
 @lru_cache(maxsize=4)
 def _ssl_context(trust_env: bool, file: str | None, folder: str | None) -> ssl.SSLContext:
-    """One for all clients, as long as the environment names the same certificates: making it takes long."""
+    """Return the context that all clients share, since it takes long to load certificates."""
     return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def _aiohttp_transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
-    # Imported where it is used: it takes a tenth of a second that importing this package should not.
+    # Imported here, since the import takes a tenth of a second.
     import aiohttp
     from httpx_aiohttp import AiohttpTransport
 
     def session() -> aiohttp.ClientSession:
-        # The client limits requests and streams by semaphores of its own, so the pool must not do it again.
+        # The client's semaphores limit requests and streams, so the pool has no limit.
         connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)
-        # Trusting the environment, it would also look for a .netrc in a thread for each request, and refuse to send
-        # our key where that has an entry for the host.
+        # With trust_env, aiohttp would look for a .netrc in a thread for each request, and refuse to send the API key
+        # where that file has an entry for the host.
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
     return AiohttpTransport(verify=context, client=session, proxy=proxy)
 
 
 def _environment_proxy(origin: httpx.URL) -> httpx.Proxy | None:
-    """The proxy that the environment names for the origin. This machine itself is never reached through one."""
+    """Return the environment's proxy for the origin, or None. Loopback addresses have none."""
     if origin.host in LOOPBACK or proxy_bypass(origin.host):
         return None
     proxies = getproxies()

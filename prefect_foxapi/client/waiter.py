@@ -1,106 +1,169 @@
-"""Waiting for a generation to end, by polling it or by reading its stream (contract §3, §4)."""
+"""The wait for a generation's end, by polling it or by reading its stream."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn, Protocol
 
 from pydantic import ValidationError
 
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy, ProgressReading, delay_for_results, next_delay
-from prefect_foxapi.client.responses import redacted_data
 from prefect_foxapi.client.retry import Clock, may_repeat_read
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, StreamSource, read_stream
-from prefect_foxapi.client.streaming.sse import StreamReader
-from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, NotFound
+from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, InvalidRequest, NotFound
 from prefect_foxapi.hooks import StatusChanged, StreamFellBackToPolling, StreamResultMismatch, emit, logger
-from prefect_foxapi.models.generations import ChatCompletionChunk, GenerationSnapshot
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.generations import GenerationSnapshot
+from prefect_foxapi.redaction import redacted_data
 
 OnDelta = Callable[[ChatCompletionChunk], None]
 
-# A generation that was accepted a moment ago, or whose stream has just ended, may not be known everywhere yet.
+# FoxAPI may answer 404 for a generation that it accepted a moment ago, or whose stream has just ended.
 _UNKNOWN_FOR = 10.0
 
 
+@dataclass(frozen=True)
+class WaitOptions:
+    """How to wait for a generation.
+
+    Args:
+        timeout: Seconds to wait; None waits until the generation ends.
+        poll: When the generation is polled.
+        stream: Whether to read the stream of a generation that was submitted with `stream=True`.
+        on_delta: Called on the event loop with each chunk of the stream.
+
+    Raises:
+        InvalidRequest: An option has a wrong type or value; the error's `field` names it.
+
+    Example:
+        WaitOptions(timeout=600, poll=PollPolicy(interval=5))
+    """
+
+    timeout: float | None = None
+    poll: PollPolicy = field(default_factory=PollPolicy)
+    stream: bool = False
+    on_delta: OnDelta | None = None
+
+    def __post_init__(self) -> None:
+        timeout, poll, stream, on_delta = (getattr(self, item.name) for item in fields(self))
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            _refuse("timeout", timeout, "a positive number of seconds; give one, or None")
+        if not isinstance(poll, PollPolicy):
+            _refuse("poll", poll, "a PollPolicy; PollPolicy(interval=5) polls every 5 seconds")
+        if not isinstance(stream, bool):
+            _refuse("stream", stream, "True or False")
+        if on_delta is not None and not callable(on_delta):
+            _refuse("on_delta", on_delta, "callable; give a function of one chunk, or None")
+
+
+def _refuse(name: str, value: Any, expected: str) -> NoReturn:
+    raise InvalidRequest(f"{name}: {value!r} is not {expected}", field=name)
+
+
 class PollSource(StreamSource, Protocol):
-    """What the wait needs of a client."""
+    """The part of a client that a wait uses."""
 
     @property
     def clock(self) -> Clock:
-        """A monotonic clock."""
+        """The monotonic clock, in seconds."""
         ...
 
     async def get(self, generation_id: str) -> GenerationSnapshot:
-        """Ask how a generation is doing."""
+        """Return a snapshot of a generation."""
         ...
 
 
-@dataclass
 class GenerationWaiter:
     """One wait for one generation.
 
-    Attributes:
+    Args:
         source: A client.
-        generation_id: What is waited for.
-        model: Its model, for what was learned of it.
-        policy: How often it is asked for.
-        timeout: Seconds to wait at the most, or None.
-        learned: How long generations took, which this wait adds to.
-        age: Seconds since the submission, if that is known.
-        seen: The last snapshot, if there was one.
+        generation_id: FoxAPI's id of the generation.
+        model: The generation's model, whose `duration_stats` are used.
+        policy: When the generation is polled.
+        timeout: Seconds to wait; None waits until the generation ends.
+        duration_stats: Durations of earlier generations. This wait adds its own.
+        age: Seconds since the submission, or None where that is unknown.
+
+    Example:
+        snapshot = await GenerationWaiter(client, "gen-1", timeout=600).by_polling()
     """
 
-    source: PollSource
-    generation_id: str
-    model: str = ""
-    policy: PollPolicy = field(default_factory=PollPolicy)
-    timeout: float | None = None
-    duration_stats: Durations = field(default_factory=Durations)
-    age: float | None = None
-    seen: GenerationSnapshot | None = None
-
-    def __post_init__(self) -> None:
-        self._started = self.source.clock()
+    def __init__(
+        self,
+        source: PollSource,
+        generation_id: str,
+        *,
+        model: str = "",
+        policy: PollPolicy | None = None,
+        timeout: float | None = None,
+        duration_stats: Durations | None = None,
+        age: float | None = None,
+    ) -> None:
+        self._source = source
+        self._generation_id = generation_id
+        self._model = model
+        self._policy = policy or PollPolicy()
+        self._timeout = timeout
+        self._duration_stats = duration_stats or Durations()
+        self._age = age
+        self._started = source.clock()
+        self._last: GenerationSnapshot | None = None
         self._readings: list[ProgressReading] = []
+        self._has_polled = False
+        self._stream_ended = False
+        # Both in seconds since the submission, or since the start of this wait where the age is unknown.
         self._completed_at: float | None = None
-        self._asked = False
-        self._announced_at = None if self.age is None else -self.age
+        self._announced_at: float | None = None if age is None else 0.0
 
     @property
     def elapsed(self) -> float:
         """Seconds waited so far."""
-        return self.source.clock() - self._started
+        return self._source.clock() - self._started
+
+    @property
+    def _now(self) -> float:
+        return (self._age or 0.0) + self.elapsed
 
     async def by_polling(self) -> GenerationSnapshot:
-        """Poll until the result is there.
+        """Poll until the result is there, and return it.
 
-        `completed` without results is not the end (contract §3). A service that is out of reach for a while is not,
-        either: the wait goes on until its own time is over.
+        The status `completed` without results is not the end. Neither is an outage of the service: the wait continues
+        until its timeout.
 
         Raises:
             GenerationFailed: The generation failed or was cancelled.
-            GenerationTimeout: The wait is over, the generation is not.
-            NotFound: FoxAPI does not know it.
+            GenerationTimeout: The timeout passed before the generation ended.
+            NotFound: FoxAPI has no such generation.
         """
         return await self._in_time(self._poll())
 
     async def by_stream(
         self, on_delta: OnDelta | None = None, *, silence: float = DEFAULT_SILENCE
     ) -> tuple[GenerationSnapshot, StreamReader]:
-        """Read the stream until it is done, then fetch the generation; go on by polling where there is no stream.
+        """Read the stream to its end, and return the generation and the stream's reader.
+
+        A stream that cannot be read is replaced by polling.
+
+        Args:
+            on_delta: Called with each chunk.
+            silence: Seconds without a byte after which a connection counts as broken.
 
         Raises:
-            GenerationFailed, GenerationTimeout, NotFound: As for `by_polling`.
+            GenerationFailed: The generation failed or was cancelled.
+            GenerationTimeout: The timeout passed before the generation ended.
+            NotFound: FoxAPI has no such generation.
         """
         reader = StreamReader()
         return await self._in_time(self._stream(reader, on_delta, silence)), reader
 
     async def _in_time(self, waiting: Coroutine[Any, Any, GenerationSnapshot]) -> GenerationSnapshot:
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self._timeout):
                 return await waiting
         except TimeoutError:
             raise self.timed_out() from None
@@ -109,11 +172,11 @@ class GenerationWaiter:
         trouble: FoxAPIError | None = None
         while True:
             await self._sleep(self._delay(), trouble)
-            self._asked = True
+            self._has_polled = True
             try:
-                snapshot = await self.source.get(self.generation_id)
+                snapshot = await self._source.get(self._generation_id)
             except NotFound:
-                if self._announced_at is None or self.elapsed - self._announced_at > _UNKNOWN_FOR:
+                if self._announced_at is None or self._now - self._announced_at > _UNKNOWN_FOR:
                     raise
                 continue
             except FoxAPIError as error:
@@ -122,95 +185,96 @@ class GenerationWaiter:
                 trouble = error
                 continue
             trouble = None
-            self._note(snapshot)
+            self._record(snapshot)
             if snapshot.has_failed:
                 raise failure_of(snapshot.id, snapshot.error or {"message": f"it is {snapshot.status}"})
             if snapshot.has_result:
-                self._learn()
+                self._record_duration()
                 return snapshot
 
     def _delay(self) -> float:
-        if not self._asked and (self.age is None or self.age >= self.policy.minimum):
-            # It was submitted before this wait began, and may have ended long ago. A wait that is shorter than the
-            # delay would otherwise end without a look, however often it is repeated.
+        if not self._has_polled and self._may_have_ended_before:
+            # A timeout shorter than the delay would otherwise end the wait without a poll, on every attempt.
             return 0.0
-        now = (self.age or 0.0) + self.elapsed
         if self._completed_at is not None:
-            return delay_for_results(self.policy, since=now - self._completed_at, random=random.random)
+            return delay_for_results(self._policy, since=self._now - self._completed_at, random=random.random)
         return next_delay(
-            self.policy,
-            elapsed=now,
+            self._policy,
+            elapsed=self._now,
             progress=self._readings,
-            duration_stats=self.duration_stats.of(self.model),
+            duration_stats=self._duration_stats.of(self._model),
             random=random.random,
         )
 
+    @property
+    def _may_have_ended_before(self) -> bool:
+        return self._stream_ended or self._age is None or self._age >= self._policy.minimum
+
     async def _sleep(self, delay: float, trouble: FoxAPIError | None) -> None:
-        if self.timeout is not None:
-            remaining = self.timeout - self.elapsed
+        if self._timeout is not None:
+            remaining = self._timeout - self.elapsed
             if remaining <= 0:
                 raise self.timed_out() from trouble
             delay = min(delay, remaining)
-        await self.source.sleep(delay)
+        await self._source.sleep(delay)
 
     async def _stream(self, reader: StreamReader, on_delta: OnDelta | None, silence: float) -> GenerationSnapshot:
         try:
-            async for chunk in read_stream(self.source, self.generation_id, reader, silence=silence):
+            async for chunk in read_stream(self._source, self._generation_id, reader, silence=silence):
                 if on_delta is not None:
                     on_delta = _deliver_chunk(on_delta, chunk)
         except FoxAPIError as error:
-            # Of a stream that is gone, or says that it failed, the generation itself knows more.
+            # The generation itself tells more than a stream that is gone or says that it failed.
             if not (may_repeat_read(error) or isinstance(error, NotFound | GenerationFailed)):
                 raise
-            emit(self.source.hooks, StreamFellBackToPolling(self.generation_id, str(error)))
+            emit(self._source.hooks, StreamFellBackToPolling(self._generation_id, str(error)))
             if isinstance(error, GenerationFailed):
-                self._note_end()
+                self._end_of_stream()
             return await self._poll()
-        if self.age is not None:
-            self.duration_stats.record(self.model, self.age + self.elapsed)
-        self._note_end()
+        if self._age is not None:
+            self._duration_stats.record(self._model, self._now)
+        self._end_of_stream()
         snapshot = await self._poll()
         if _text_of(snapshot) not in {None, reader.answer.text}:
-            emit(self.source.hooks, StreamResultMismatch(self.generation_id))
+            emit(self._source.hooks, StreamResultMismatch(self._generation_id))
         return snapshot
 
-    def _note_end(self) -> None:
-        """The stream is over, so the result is there, or a moment away: ask at once, and then often."""
-        self.seen, self.age, self._completed_at = None, None, self.elapsed
-        self._announced_at = self.elapsed
+    def _end_of_stream(self) -> None:
+        # The result is there, or comes in a moment.
+        self._stream_ended = True
+        self._completed_at = self._announced_at = self._now
 
-    def _note(self, snapshot: GenerationSnapshot) -> None:
-        if self.seen is None or self.seen.status != snapshot.status:
+    def _record(self, snapshot: GenerationSnapshot) -> None:
+        if self._last is None or self._last.status != snapshot.status:
             emit(
-                self.source.hooks,
-                StatusChanged(self.generation_id, snapshot.status, float(snapshot.progress), self.elapsed),
+                self._source.hooks,
+                StatusChanged(self._generation_id, snapshot.status, float(snapshot.progress), self.elapsed),
             )
-        self.seen = snapshot
-        now = (self.age or 0.0) + self.elapsed
-        self._readings = [*self._readings[-1:], (now, float(snapshot.progress))]
+        self._last = snapshot
+        self._readings = [*self._readings[-1:], (self._now, float(snapshot.progress))]
         if snapshot.status == "completed" and self._completed_at is None:
-            self._completed_at = now
+            self._completed_at = self._now
 
-    def _learn(self) -> None:
-        if self.age is not None:
+    def _record_duration(self) -> None:
+        if self._age is not None and not self._stream_ended:
             before = self._readings[-2][0] if len(self._readings) > 1 else 0.0
-            self.duration_stats.record(self.model, self.age + self.elapsed, unfinished_at=before)
+            self._duration_stats.record(self._model, self._now, unfinished_at=before)
 
     def timed_out(self) -> GenerationTimeout:
-        """The error for a wait that is over before the generation is."""
-        status = self.seen.status if self.seen else None
+        """Return the error for a wait that ends before the generation does."""
+        status = self._last.status if self._last else None
         return GenerationTimeout(
-            f"generation {self.generation_id} is {status or 'unknown'} after {self.elapsed:.1f} s; it goes on, and "
-            f"wait_for_generation({self.generation_id!r}) collects it",
-            generation_id=self.generation_id,
+            f"generation {self._generation_id} is {status or 'unknown'} after {self.elapsed:.1f} s; it goes on, and "
+            f"wait_for_generation({self._generation_id!r}) collects it",
+            generation_id=self._generation_id,
             elapsed=self.elapsed,
             last_status=status,
-            progress=int(self.seen.progress) if self.seen else None,
+            progress=int(self._last.progress) if self._last else None,
         )
 
 
 def _deliver_chunk(on_delta: OnDelta, chunk: ChatCompletionChunk) -> OnDelta | None:
-    """Hand a chunk over. What was paid for is not given up because the listener broke."""
+    # An error in the callback must not lose a generation that is paid for.
     try:
         on_delta(chunk)
     except Exception:
@@ -228,7 +292,13 @@ def _text_of(snapshot: GenerationSnapshot) -> str | None:
 
 
 def failure_of(generation_id: str, error: Mapping[str, Any] | None, *, key: str | None = None) -> GenerationFailed:
-    """The error for a generation that failed, from `error` of the task (contract §3)."""
+    """Return the error for a generation that failed.
+
+    Args:
+        generation_id: FoxAPI's id of the generation.
+        error: `error` of the task, as FoxAPI gave it.
+        key: The generation key, where it is known.
+    """
     said: dict[str, Any] = redacted_data(dict(error or {}))
     return GenerationFailed(
         f"generation {generation_id} failed: {said.get('message') or 'no reason given'}",

@@ -1,96 +1,150 @@
-"""`python -m prefect_foxapi.emulator`"""
+"""The command that runs the emulator: `python -m prefect_foxapi.emulator`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from prefect_foxapi.emulator.durations import parse_duration
-from prefect_foxapi.emulator.faults import FaultRule
+from cyclopts import App, CycloptsError, Parameter
+
+from prefect_foxapi.emulator.protocol.errors import describe_error
+from prefect_foxapi.emulator.protocol.json_types import as_array
 from prefect_foxapi.emulator.server import Emulator
-from prefect_foxapi.emulator.shapes import as_array
+from prefect_foxapi.emulator.state.durations import parse_duration
+from prefect_foxapi.emulator.state.fault_rules import FaultRule
+
+_NOT_LISTENING = 1
+_INVALID_OPTIONS = 2
+
+app = App(
+    name="python -m prefect_foxapi.emulator",
+    help="Run a local FoxAPI until SIGINT or SIGTERM.",
+    help_epilogue="""
+Example: durations as in production, and a 429 for one submission in ten
+
+    python -m prefect_foxapi.emulator \\
+        --port 8017 --duration lognormal:8:0.8:1:60 --faults faults.json
+
+  where faults.json contains
+
+    [{"kind": "status", "status": 429, "endpoint": "submit",
+      "probability": 0.1}]
+
+Exit codes
+
+  0  stopped by SIGINT or SIGTERM
+  1  the address is not available
+  2  an option or a file is invalid
+""",
+    help_format="plaintext",
+    version_flags=(),
+    default_parameter=Parameter(negative=()),
+)
+"""The command. Another `cyclopts` command can mount it: `parent.command(app, name="emulator")`."""
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m prefect_foxapi.emulator", description="A local FoxAPI.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8017, help="port to listen on; 0 takes a free one")
-    parser.add_argument(
-        "--api-key", action="append", help="API key to take (default sk-emulator); again for more accounts"
-    )
-    parser.add_argument(
-        "--duration", default="0.5", help="seconds that a generation takes, or lognormal:MEDIAN[:SIGMA[:LOW[:HIGH]]]"
-    )
-    parser.add_argument("--jitter", type=float, default=0.0, help="by what share a fixed duration varies (0 to 1)")
-    parser.add_argument("--late-results", type=float, default=0.0, help="seconds completed without results")
-    parser.add_argument("--credits", type=int, default=1_000_000, help="what each account begins with")
-    parser.add_argument("--report-credits", action="store_true", help="put credits_reserved into tasks")
-    parser.add_argument("--any-user-agent", action="store_true", help="let bare library User-Agents pass")
-    parser.add_argument("--stepped", action="store_true", help="time stands still but for POST /emulator/clock/advance")
-    parser.add_argument("--max-chunks", type=int, default=40, help="about how many chunks a stream may have")
-    parser.add_argument("--faults", type=Path, help="JSON file with a list of fault rules")
-    parser.add_argument("--scripts", type=Path, help="JSON file with a list of scripts")
-    parser.add_argument("--seed", type=int, default=0, help="makes durations and faults repeatable")
-    return parser.parse_args()
+@app.default
+def run(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8017,
+    api_key: Annotated[tuple[str, ...], Parameter(show_default=" ".join)] = ("sk-emulator",),
+    duration: str = "0.5",
+    jitter: float = 0.0,
+    late_results: float = 0.0,
+    credits: int = 1_000_000,
+    report_credits: Annotated[bool, Parameter(negative="--no-report-credits")] = True,
+    any_user_agent: bool = False,
+    stepped: bool = False,
+    max_chunks: int = 40,
+    faults: Path | None = None,
+    scripts: Path | None = None,
+    seed: int = 0,
+) -> int:
+    """Run a local FoxAPI until SIGINT or SIGTERM, and return the exit code.
 
-
-def main() -> int:
-    """Run until SIGINT or SIGTERM."""
-    options = _arguments()
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 selects a free one.
+        api_key: Accepted API key; repeat for several accounts.
+        duration: Seconds that a generation takes, or lognormal:MEDIAN[:SIGMA[:LOW[:HIGH]]].
+        jitter: Maximum deviation from a fixed duration, as a share of it (0 to 1).
+        late_results: Seconds for which generations are completed without results.
+        credits: Initial balance of each account.
+        report_credits: Report the reserved credits in tasks, as in production.
+        any_user_agent: Accept the default User-Agents of HTTP libraries, which the CDN rejects.
+        stepped: Change the time by POST /emulator/clock/advance only.
+        max_chunks: Approximate maximum number of chunks of a stream.
+        faults: JSON file with a fault rule or a list of fault rules.
+        scripts: JSON file with a script or a list of scripts.
+        seed: Seed of durations and faults.
+    """
     try:
         emulator = Emulator(
-            host=options.host,
-            port=options.port,
-            api_key=tuple(options.api_key or ("sk-emulator",)),
-            duration=parse_duration(options.duration, jitter=options.jitter, seed=options.seed),
-            stepped=options.stepped,
-            late_results=options.late_results,
-            credits=options.credits,
-            report_credits=options.report_credits,
-            max_chunks=options.max_chunks,
-            refuse_library_agents=not options.any_user_agent,
-            seed=options.seed,
+            host=host,
+            port=port,
+            api_key=api_key,
+            duration=parse_duration(duration, jitter=jitter, seed=seed),
+            stepped=stepped,
+            late_results=late_results,
+            credits=credits,
+            report_credits=report_credits,
+            max_chunks=max_chunks,
+            refuse_library_agents=not any_user_agent,
+            seed=seed,
         )
-        for rule in _list_in(options.faults):
+        for rule in _read_list(faults):
             emulator.add_fault(FaultRule.parse(rule))
-        for script in _list_in(options.scripts):
+        for script in _read_list(scripts):
             emulator.script(**script)
     except (OSError, TypeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(f"error: {describe_error(error)}", file=sys.stderr)
+        return _INVALID_OPTIONS
     _raise_file_limit()
-    ended = threading.Event()
+    return _serve(emulator)
 
-    def end(number: int, frame: object) -> None:
-        ended.set()
+
+def main() -> None:
+    """Run the command with the arguments of the process, and exit."""
+    try:
+        app(exit_on_error=False)
+    except CycloptsError:
+        # cyclopts has printed the error. Its own exit code depends on its version.
+        sys.exit(_INVALID_OPTIONS)
+
+
+def _serve(emulator: Emulator) -> int:
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+        signal.signal(number, stop)
     try:
         with emulator:
             print(f"FoxAPI emulator on {emulator.url}", flush=True)
-            ended.wait()
+            stopped.wait()
     except OSError as error:
-        print(f"error: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
-        return 1
+        print(f"error: cannot listen on {emulator.url.removeprefix('http://')}: {error}", file=sys.stderr)
+        return _NOT_LISTENING
     return 0
 
 
-def _list_in(path: Path | None) -> list[Any]:
+def _read_list(path: Path | None) -> list[Any]:
     if path is None:
         return []
-    data = json.loads(path.read_text())
-    listed = as_array(data)
-    return [data] if listed is None else listed
+    data = json.loads(path.read_text(encoding="utf-8"))
+    entries = as_array(data)
+    return [data] if entries is None else entries
 
 
 def _raise_file_limit() -> None:
-    """Allow as many connections as the system lets this process have."""
+    """Allow as many open files, and so connections, as the system permits."""
     try:
         import resource
     except ImportError:
@@ -100,4 +154,4 @@ def _raise_file_limit() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""The emulator as a server in a thread."""
+"""The emulator, as a server in a thread."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from typing import Any, Self, cast
 
 import uvicorn
 
-from prefect_foxapi.emulator.app import build_app
-from prefect_foxapi.emulator.billing import Submission
-from prefect_foxapi.emulator.catalogue import MODELS, Model
-from prefect_foxapi.emulator.clock import Clock
-from prefect_foxapi.emulator.connections import protocol_with_state
-from prefect_foxapi.emulator.durations import Duration, Fixed
-from prefect_foxapi.emulator.faults import FaultRule
-from prefect_foxapi.emulator.gateway import Gateway, Settings
-from prefect_foxapi.emulator.scripts import Script
+from prefect_foxapi.emulator.answers.scripts import Script
+from prefect_foxapi.emulator.http.app import build_app
+from prefect_foxapi.emulator.http.broken_responses import protocol_with_state
+from prefect_foxapi.emulator.protocol.models import MODELS, Model
+from prefect_foxapi.emulator.state.billing import Submission
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.durations import Duration, Fixed
+from prefect_foxapi.emulator.state.fault_rules import FaultRule
+from prefect_foxapi.emulator.state.service import EmulatedService, Settings
 
 _BACKLOG = 2048
-_KEPT_ALIVE = 75
-_START_LIMIT = 30.0
-_STOP_LIMIT = 2.0
-_TICK = 1.0
+_IDLE_TIMEOUT = 75
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 2.0
+_TICK_INTERVAL = 1.0
 
 
 class Emulator:
-    """A local FoxAPI, in a thread of this process.
+    """A local FoxAPI, served by a thread of this process.
 
-    It can be started again after `stop`, on the same port: generations and the ledger are still there, uploads are not.
+    After `stop` it can be started again on the same port. It keeps generations and the billing ledger, not uploads.
 
     Example:
         with Emulator(duration=0.2) as emulator:
             client = FoxAPIClient(api_key=emulator.api_key, base_url=emulator.url)
             ...
-            assert set(emulator.times().values()) == {1}  # nothing was paid twice
+            assert set(emulator.times().values()) == {1}  # no request was paid twice
 
     Args:
         host: The address to listen on.
-        port: The port; 0 takes a free one.
-        api_key: The API key that it takes, or several, each an account of its own.
-        duration: Seconds that a generation takes, or a function of model and body that gives them.
-        stepped: Time stands still but for `advance`.
-        models: The chat models that its keys may use; without any, the list of models is empty.
-        late_results: Seconds during which every generation is completed without results.
-        credits: What each account begins with.
-        report_credits: Whether tasks carry `usage` with `credits_reserved` (contract §2).
-        refuse_library_agents: Whether the CDN refuses the User-Agents of bare libraries (contract §1).
-        max_body: Bytes that the body of a submission may have.
-        max_file: Bytes that an upload may have.
-        storage: Bytes that all uploads may have together.
-        max_chunks: About how many chunks a stream may have.
-        keep_alive: Seconds between the comments that keep a silent stream alive.
-        seed: Makes the draws of faults repeatable.
+        port: The port to listen on; 0 selects a free one.
+        api_key: The accepted API key, or several, each with an account of its own.
+        duration: The duration of a generation in seconds, or a function that returns it, given model and body.
+        stepped: Whether the time changes by `advance` only.
+        models: The available chat models.
+        late_results: Seconds for which each generation is `completed` without results.
+        credits: The initial balance of each account.
+        report_credits: Whether tasks contain `usage` with `credits_reserved` and `user_group`, as in production.
+        refuse_library_agents: Whether requests with the default User-Agent of an HTTP library get a 403 from the CDN.
+        max_body: The maximum size of the body of a submission in bytes.
+        max_file: The maximum size of an upload in bytes.
+        storage: The maximum size of all uploads together in bytes.
+        max_chunks: The approximate maximum number of chunks of a stream.
+        keep_alive: Seconds between the comments in an idle stream.
+        seed: The seed of the probabilities of faults.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Emulator:
         models: Sequence[Model] = MODELS,
         late_results: float = 0.0,
         credits: int = 1_000_000,
-        report_credits: bool = False,
+        report_credits: bool = True,
         refuse_library_agents: bool = True,
         max_body: int = 20_000_000,
         max_file: int = 100_000_000,
@@ -97,7 +97,7 @@ class Emulator:
         )
         self._host = host
         self._clock = Clock(stepped=stepped)
-        self._gateway = Gateway(settings, self._clock)
+        self._service = EmulatedService(settings, self._clock)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._port = port
@@ -109,33 +109,33 @@ class Emulator:
 
     @property
     def api_key(self) -> str:
-        """The (first) API key that it takes."""
-        return self._gateway.settings.api_keys[0]
+        """The (first) accepted API key."""
+        return self._service.settings.api_keys[0]
 
     @property
     def settings(self) -> Settings:
-        """How it behaves."""
-        return self._gateway.settings
+        """The settings."""
+        return self._service.settings
 
     @property
     def balance(self) -> int:
-        """Credits that the first API key has left."""
-        return self._gateway.books.accounts[self.api_key].balance
+        """The balance of the first API key in credits."""
+        return self._service.billing.accounts[self.api_key].balance
 
     def start(self) -> Self:
-        """Listen; returns when requests are answered.
+        """Start the server and return once it accepts requests.
 
         Raises:
-            OSError: The address cannot be listened on.
-            RuntimeError: It runs already, or did not start.
+            OSError: The address is not available.
+            RuntimeError: The emulator is already running, or did not start in time.
         """
         if self._thread is not None:
-            raise RuntimeError("the emulator runs already")
+            raise RuntimeError("the emulator is already running")
         listener = _listen(self._host, self._port)
-        self._port = self._gateway.files.port = listener.getsockname()[1]
+        self._port = self._service.files.port = listener.getsockname()[1]
         self._clock.resume()
         config = uvicorn.Config(
-            build_app(self._gateway),
+            build_app(self._service),
             http=cast("type[asyncio.Protocol]", protocol_with_state),
             loop="asyncio",
             ws="none",
@@ -144,26 +144,26 @@ class Emulator:
             access_log=False,
             server_header=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEPT_ALIVE,
+            timeout_keep_alive=_IDLE_TIMEOUT,
         )
         self._server = server = _Server(config)
         self._thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="foxapi-emulator", daemon=True
         )
         self._thread.start()
-        if not server.listening.wait(_START_LIMIT):
+        if not server.listening.wait(_START_TIMEOUT):
             raise RuntimeError("the emulator did not start")
         return self
 
     def stop(self) -> None:
-        """Stop: whatever is under way is cut off, and the uploads are deleted."""
+        """Stop the server, close all connections, and delete the uploads."""
         if self._server is None or self._thread is None:
             return
         self._clock.stop()
         self._server.end()
         self._thread.join()
         self._server = self._thread = None
-        self._gateway.files.close()
+        self._service.files.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -174,49 +174,66 @@ class Emulator:
         self.stop()
 
     def ledger(self) -> list[Submission]:
-        """Every accepted, and so billed, submission, in its order."""
-        return self._gateway.books.submissions()
+        """Return the billed submissions in the order of their acceptance."""
+        return self._service.billing.submissions()
 
     def times(self) -> dict[str, int]:
-        """For each digest of a request, how often it was billed."""
-        return self._gateway.books.times()
+        """Return how often each request was billed, by its digest."""
+        return self._service.billing.times()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many requests came, by method and endpoint, such as `("GET", "task")`."""
-        return dict(self._gateway.books.requests)
+        """Return the number of requests by method and endpoint, such as `("GET", "task")`."""
+        return dict(self._service.billing.request_counts)
 
     def add_fault(self, rule: FaultRule | None = None, /, **fields: Any) -> None:
-        """Put a fault rule in force, given whole or by its fields."""
-        self._gateway.faults.add(FaultRule.parse(fields) if rule is None else rule)
+        """Activate a fault rule, given as a `FaultRule` or by its fields.
+
+        Raises:
+            ValueError: A field is missing, unknown or invalid.
+        """
+        self._service.faults.add(FaultRule.parse(fields) if rule is None else rule)
 
     def clear_faults(self) -> None:
-        """Take all fault rules out of force."""
-        self._gateway.faults.clear()
+        """Deactivate all fault rules."""
+        self._service.faults.clear()
 
     def script(self, when: str, answer: str | Mapping[str, Any] | None = None, **fields: Any) -> None:
-        """Lay down what happens to prompts that contain `when`; see `Script` for the fields."""
-        self._gateway.scripts.add(Script.parse({"when": when, "answer": answer, **fields}))
+        """Activate a script: a predefined outcome of generations whose prompt contains `when`.
+
+        Args:
+            when: The text.
+            answer: The content of the answer, or a dict of its fields.
+            **fields: Further fields of `Script`.
+
+        Raises:
+            ValueError: A field is unknown, or the script has no effect.
+        """
+        self._service.scripts.add(Script.parse({"when": when, "answer": answer, **fields}))
 
     def clear_scripts(self) -> None:
-        """Forget all scripts."""
-        self._gateway.scripts.clear()
+        """Deactivate all scripts."""
+        self._service.scripts.clear()
 
     def now(self) -> float:
-        """The emulator's time in Unix seconds."""
+        """Return the time of the emulator (Unix seconds)."""
         return self._clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Move the emulator's time forward."""
+        """Move the time of the emulator forward.
+
+        Raises:
+            ValueError: `seconds` is negative.
+        """
         self._clock.advance(seconds)
 
     def reset(self) -> None:
-        """Forget generations, ledger, counts, uploads, faults and scripts. The time stays."""
-        self._gateway.reset()
+        """Delete generations, ledger, counts, uploads, faults and scripts. The time does not change."""
+        self._service.reset()
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it every stream begins 40 ms late.
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol. Without it, each stream starts 40 ms late.
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
@@ -230,7 +247,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but quick to start and to stop: it sleeps through neither."""
+    """uvicorn's server, without its sleeps on start and stop."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -239,7 +256,7 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def end(self) -> None:
-        """Stop serving; callable from any thread."""
+        """Stop serving. It can be called from any thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._ended.set)
 
@@ -251,8 +268,8 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         while not self._ended.is_set():
             await self.on_tick(0)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), _TICK)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), _TICK_INTERVAL)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -260,6 +277,6 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if self.server_state.tasks:
-            await asyncio.wait(set(self.server_state.tasks), timeout=_STOP_LIMIT)
-        # One turn of the loop, so that the transports that were closed are gone.
+            await asyncio.wait(set(self.server_state.tasks), timeout=_STOP_TIMEOUT)
+        # The event loop closes the transports in its next iteration.
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Looking up many keys at once: those that are asked for while one look-up is under way share the next."""
+"""A data loader for the ledger's rows: look-ups that arrive while a query runs share the next query."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ if TYPE_CHECKING:
 
 
 class RowLoader:
-    """Gathers look-ups into few queries, without making a lonely one wait."""
+    """Batches look-ups. A single one does not wait.
+
+    Args:
+        ledger: The ledger.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._next: asyncio.Future[dict[str, Submission]] | None = None
         self._keys: list[str] = []
-        self._one_at_a_time = asyncio.Lock()
+        self._one_query_at_a_time = asyncio.Lock()
 
-    async def find(self, key: str) -> Submission | None:
-        """The row of a key, as it is at some moment after this was called.
+    async def load(self, key: str) -> Submission | None:
+        """Return the current submission of a key, as of some moment after the call.
 
         Raises:
             LedgerError: The ledger cannot be read.
         """
         self._keys.append(key)
         if self._next is None:
-            self._next = asyncio.ensure_future(self._find())
-        # Shielded: the query is everybody's, and one who is cancelled must not take it away.
+            self._next = asyncio.ensure_future(self._load())
+        # Shielded: the query is shared, so one cancelled caller must not cancel it.
         return (await asyncio.shield(self._next)).get(key)
 
-    async def _find(self) -> dict[str, Submission]:
-        async with self._one_at_a_time:
+    async def _load(self) -> dict[str, Submission]:
+        async with self._one_query_at_a_time:
             keys, self._keys, self._next = self._keys, [], None
             return await self._ledger.find(keys)

@@ -1,35 +1,40 @@
-"""Bringing local attachments to FoxAPI before a submission (contract §7)."""
+"""Uploads of local attachments before a submission."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.errors import AuthenticationError, FoxAPIError, InvalidRequest
+from prefect_foxapi.hooks import CapabilitiesUnavailable, Hook, emit
+from prefect_foxapi.models.account import Capabilities, UploadedFile
 from prefect_foxapi.models.attachments import file_digest, inline_content, local_path
-from prefect_foxapi.models.generations import UploadedFile
-from prefect_foxapi.models.messages import GenerationRequest
-from prefect_foxapi.models.requests import Capabilities, check_content
-from prefect_foxapi.observability import run_logger
+from prefect_foxapi.models.requests import GenerationRequest, check_content
 
 if TYPE_CHECKING:
     from prefect_foxapi.ledger import Ledger
 
-# FoxAPI keeps an upload for 72 hours; a generation that is submitted late in them has to find it, too.
-_UPLOAD_LIVES = 66 * 3600.0
-# Larger ones are uploaded: a body of more than some 20 MB may be refused (contract §2).
+# FoxAPI keeps an upload for 72 hours, and a generation that is submitted late in them needs it, too.
+_UPLOAD_LIFETIME = 66 * 3600.0
+# Characters above which inline content is uploaded: FoxAPI may refuse bodies of more than about 20 MB.
 _INLINE_LIMIT = 256 * 1024
 
 
 class AttachmentUploader:
-    """Makes requests ready to be sent: content checked, files uploaded, one upload for each content."""
+    """Prepares requests for submission: checks content, and uploads each content once.
 
-    def __init__(self) -> None:
+    Args:
+        hooks: Called with what happens.
+    """
+
+    def __init__(self, *, hooks: Sequence[Hook] = ()) -> None:
+        self._hooks = hooks
         self._uploading: dict[tuple[str, str, str], asyncio.Lock] = {}
 
-    async def ready(
+    async def prepare(
         self,
         request: GenerationRequest,
         digests: dict[str, str],
@@ -38,16 +43,16 @@ class AttachmentUploader:
         ledger: Ledger,
         account: str,
     ) -> GenerationRequest:
-        """The request as it can be sent.
+        """Return the request in the form in which it is sent.
 
         Raises:
-            UnsupportedContent: The model does not take a kind of attachment.
+            UnsupportedContent: The model does not support a kind of attachment.
             FoxAPIError: An upload failed; nothing was paid.
         """
         attachments = {part.attachment.url: part.attachment for _, part in request.attachments()}
         if not attachments:
             return request
-        check_content(request, await _live_capabilities(client))
+        check_content(request, await self._live_capabilities(client))
         large = [
             url
             for url, attachment in attachments.items()
@@ -75,29 +80,26 @@ class AttachmentUploader:
                     account=account,
                     base_url=client.base_url,
                     url=uploaded.url,
-                    expires_at=ledger.clock() + _UPLOAD_LIVES,
+                    expires_at=ledger.clock() + _UPLOAD_LIFETIME,
                 )
                 return uploaded.url
         finally:
             if not lock.locked():
                 self._uploading.pop(identity, None)
 
+    async def _live_capabilities(self, client: FoxAPIClient) -> Capabilities | None:
+        try:
+            return await client.capabilities()
+        except AuthenticationError:
+            raise
+        except FoxAPIError as error:
+            emit(self._hooks, CapabilitiesUnavailable(str(error)))
+            return None
+
 
 async def _upload_file(path: Path, digest: str, client: FoxAPIClient) -> UploadedFile:
     uploaded = await client.upload(path)
-    # The key says what was asked for; another content must not be paid for under it, nor be found under it later.
+    # The key names this content. Another content must neither be paid for nor be found under it.
     if await asyncio.to_thread(file_digest, path) != digest:
-        raise InvalidRequest(
-            f"file: {path} was changed while it was uploaded; try again when it is whole", field="file"
-        )
+        raise InvalidRequest(f"file: {path} changed while it was uploaded; try again when it is complete", field="file")
     return uploaded
-
-
-async def _live_capabilities(client: FoxAPIClient) -> Capabilities | None:
-    try:
-        return await client.capabilities()
-    except AuthenticationError:
-        raise
-    except FoxAPIError as error:
-        run_logger().info("The list of models cannot be had, going by the documentation: %s", error)
-        return None

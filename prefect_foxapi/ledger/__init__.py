@@ -1,10 +1,12 @@
-"""What was paid for, and what it returned: one SQL database, moved by compare-and-set.
+"""The durable record of every paid generation, in SQLite or PostgreSQL.
 
-`Ledger` is all that the rest of the package uses. `python -m prefect_foxapi.ledger` looks at it and mends it.
+The rest of the package uses `Ledger` and the records that it returns. `python -m prefect_foxapi.ledger` is the command
+line to inspect a ledger and to settle open generations.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from prefect_foxapi.compatibility import moved_name
 from prefect_foxapi.ledger.records import Claimant, Decision, GenerationIdentity, Lease, State, Submission, Usage
 
 if TYPE_CHECKING:
@@ -14,9 +16,9 @@ __all__ = ["Claimant", "Decision", "GenerationIdentity", "Lease", "Ledger", "Sta
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when it is first used: SQLAlchemy takes a quarter of a second, and a flow may never come to pay.
+    # Imported on first use: SQLAlchemy takes a quarter of a second, and not every process submits something.
     if name != "Ledger":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return moved_name("ledger", name)
     from prefect_foxapi.ledger.ledger import Ledger
 
     return Ledger

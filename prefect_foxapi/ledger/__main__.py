@@ -1,7 +1,10 @@
-"""`python -m prefect_foxapi.ledger`: look at the ledger and settle what is open."""
+"""`python -m prefect_foxapi.ledger`: the same as `prefect-foxapi ledger`."""
 
 import sys
-from importlib import import_module
+from importlib.metadata import entry_points
 
-# By name: commands stand above the ledger, which must not import them.
-sys.exit(import_module("prefect_foxapi.cli.ledger").main())
+# By the name of the console script: the commands are built on top of the ledger, which does not import them.
+scripts = entry_points(group="console_scripts", name="prefect-foxapi")
+if not scripts:
+    sys.exit("the command prefect-foxapi is not installed: pip install prefect-foxapi")
+sys.exit(next(iter(scripts)).load()(["ledger", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""The ledger as the rest of the package uses it."""
+"""`Ledger`, the interface of the ledger for the rest of the package."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ logger = logging.getLogger(__name__)
 
 _DAY = 86400.0
 _PRUNE_EVERY = 6 * 3600.0
-_PRUNE_AT_ONCE = 500
+_PRUNE_BATCH = 500
 
 
 class Ledger:
-    """What was paid for, and what it returned. One ledger belongs to one event loop; any number share a database.
+    """The durable record of paid generations and their results.
 
-    Every method raises `LedgerError` where the database cannot be read or written, with the remedy in its message.
-    Every change is durable before the method returns. Nothing is touched before the first use.
+    A `Ledger` belongs to one event loop; any number of them can share a database. The database is not touched before
+    the first call. A change is durable when its method returns. Every method raises `LedgerError` if the database
+    cannot be read or written; the message says what to do about it.
 
     Args:
-        url: `sqlite:///path` (a local disk, not a network share) or `postgresql://user:password@host/database`.
-        clock: The time, in Unix seconds.
-        keep_results: Whether results are kept; otherwise they are fetched from FoxAPI by id again.
-        retention: Seconds after which what is finished is deleted, and would be paid for again; `None` keeps it.
-        spill_folder: Where the ids of paid generations go while the database cannot be written. By default a folder
-            beside the SQLite file; for PostgreSQL nowhere, and only this process remembers them.
-        synchronous: SQLite's `PRAGMA synchronous`. Anything below `FULL` can lose what was paid for at a power failure.
+        url: `sqlite:///path` (on a local disk, not a network share) or `postgresql://user:password@host/database`.
+        clock: Returns the time in Unix seconds.
+        keep_results: Whether to store results. Otherwise they are fetched from FoxAPI again, by id.
+        retention: Seconds after which finished generations are deleted, and would be paid for again; `None` keeps them.
+        recovery_folder: Folder for the ids of paid generations that the database could not take. By default a folder
+            beside the SQLite file. PostgreSQL has no default: without a folder, only this process remembers the ids.
+        synchronous: SQLite's `PRAGMA synchronous`. With anything below `FULL`, a power failure can lose paid
+            generations.
 
     Attributes:
-        clock: The time that the ledger goes by, in Unix seconds.
+        clock: Returns the ledger's time in Unix seconds.
 
     Example:
         ```python
@@ -70,7 +72,7 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         keep_results: bool = True,
         retention: float | None = 90 * _DAY,
-        spill_folder: Path | None = None,
+        recovery_folder: Path | None = None,
         synchronous: str = "FULL",
     ) -> None:
         self._database = open_database(url, synchronous=synchronous)
@@ -79,23 +81,23 @@ class Ledger:
         self._retention = retention
         self._prune_at = -1.0
         self._closed = False
-        folder = self._database.spill_folder
-        if spill_folder is not None:
-            # Several databases may spill into one folder, and must not take each other's lines.
+        folder = self._database.recovery_folder
+        if recovery_folder is not None:
+            # Several databases may share the folder, each with a subfolder of its own.
             digest = hashlib.sha256(self._database.where.encode()).hexdigest()
-            folder = Path(spill_folder) / f"spill-{digest[:16]}"
-        self._commits = GroupCommitQueue(self._database, RecoveryLog(folder), clock, self._prune_sometimes)
+            folder = Path(recovery_folder) / f"spill-{digest[:16]}"
+        self._queue = GroupCommitQueue(self._database, RecoveryLog(folder), clock, self._prune_sometimes)
 
     def __repr__(self) -> str:
         return f"Ledger({self._database.where!r})"
 
     def exists(self) -> bool:
-        """Whether there is a ledger yet, or anything to be recorded in one. For PostgreSQL always true."""
-        return self._database.exists() or self._commits.behind
+        """Return whether the database exists, or there is anything to record in it. Always true for PostgreSQL."""
+        return self._database.exists() or self._queue.has_pending
 
     async def aclose(self) -> None:
-        """Finish what is under way, and close the connections."""
-        await self._commits.aclose()
+        """Finish pending operations, and close the connections."""
+        await self._queue.aclose()
         if not self._closed:
             self._closed = True
             await self._database.aclose()
@@ -104,7 +106,7 @@ class Ledger:
 
     async def claim(
         self,
-        subject: GenerationIdentity,
+        identity: GenerationIdentity,
         claimant: Claimant,
         *,
         deadline: float,
@@ -112,30 +114,31 @@ class Ledger:
         asked_at: float | None = None,
         on_ambiguous: Literal["raise", "resubmit"] = "raise",
     ) -> Lease | Submission:
-        """Ask for the right to submit.
+        """Claim the exclusive right to submit a key.
+
+        Send the paid request only with a `Lease`, and report its outcome with `accepted`, `refused` or `lost`. If the
+        caller is cancelled while it waits for the claim, the claim is released automatically.
 
         Args:
-            subject: What is to be submitted.
-            claimant: Who asks.
-            deadline: Seconds from now by which the answer to the submission will have been recorded. After that the
-                submission counts as ambiguous. Do not send it any later.
-            max_age: A completed row older than this, in seconds, is paid for anew.
-            asked_at: When the asker first asked, in Unix seconds. A failure since then is returned as it is: the asker
-                has waited for it, and whether it is paid for anew is for its caller to say.
-            on_ambiguous: `resubmit` takes an ambiguous row for a free one: it may be paid for twice.
+            identity: The generation to submit.
+            claimant: The process and run that claim it.
+            deadline: Seconds from now in which the answer to the submission has to be recorded. After that, the
+                submission is ambiguous.
+            max_age: Age in seconds at which a completed result is out of date, so that the key can be claimed.
+            asked_at: When the caller first asked for the generation, in Unix seconds. A failure or an ambiguous
+                submission that is newer is returned rather than repeated, since the caller has waited for it.
+            on_ambiguous: `resubmit` grants a claim after an ambiguous submission, which may lead to a second payment.
 
         Returns:
-            `Lease`: nobody else may submit; call `accepted`, `refused` or `lost` next. Otherwise the row: completed,
-            submitted (collect it), submitting (ask again soon), ambiguous, or failed for the same task run.
-
-            A caller that is cancelled before it gets its claim need not give it back: that happens by itself.
+            A `Lease`, or the current submission if the key cannot be claimed: it is completed; submitted (collect it);
+            submitting (ask again later); ambiguous; or it failed, and may not be repeated by this caller.
 
         Raises:
-            LedgerError: Nothing may be submitted.
+            LedgerError: The ledger cannot be used. Do not submit.
         """
-        return await self._commits.ask(
+        return await self._queue.execute(
             Claim(
-                subject,
+                identity,
                 claimant,
                 uuid.uuid4().hex,
                 deadline,
@@ -145,27 +148,28 @@ class Ledger:
             )
         )
 
-    async def accepted(self, claimed: Lease, generation_id: str, *, credits: float | None = None) -> None:
-        """FoxAPI accepted the submission. This is carried out even if the caller is cancelled, and however late it is.
+    async def accepted(self, lease: Lease, generation_id: str, *, credits: float | None = None) -> None:
+        """Record that FoxAPI accepted a submission, even after the deadline and even if the caller is cancelled.
 
         Args:
-            claimed: The claim.
-            generation_id: The id that FoxAPI gave.
-            credits: Credits reserved, where FoxAPI said so.
+            lease: The lease under which it was submitted.
+            generation_id: FoxAPI's id of the generation.
+            credits: Credits reserved, if FoxAPI reported them.
 
         Raises:
-            LedgerError: Not recorded; the error has `key` and `generation_id`, and the id is kept in the spill folder.
+            LedgerError: The id is not in the ledger, but in the recovery folder, from where the next use of the ledger
+                records it. The error has `key` and `generation_id`.
         """
         amount = None if credits is None else float(credits)
-        await self._commits.ask(Accept(claimed.token, generation_id, claimed, amount))
+        await self._queue.execute(Accept(lease.token, generation_id, lease, amount))
 
-    async def refused(self, claimed: Lease, reason: str) -> None:
-        """The submission was not accepted, for certain, or never sent: the key is what it was before the claim."""
-        await self._commits.ask(Refuse(claimed.key, claimed.token, _storable(reason)))
+    async def refused(self, lease: Lease, reason: str) -> None:
+        """Record that a submission was not accepted or never sent, and restore the state before the claim."""
+        await self._queue.execute(Refuse(lease.key, lease.token, _storable(reason)))
 
-    async def lost(self, claimed: Lease, reason: str) -> None:
-        """The response was lost, and nobody can know whether the submission was accepted (contract §2)."""
-        await self._commits.ask(Lose(claimed.key, claimed.token, _storable(reason)))
+    async def lost(self, lease: Lease, reason: str) -> None:
+        """Record that the response was lost, so that it is unknown whether the submission was accepted."""
+        await self._queue.execute(Lose(lease.key, lease.token, _storable(reason)))
 
     # Outcomes
 
@@ -181,44 +185,51 @@ class Ledger:
         tokens: tuple[int | None, int | None] | None = None,
         expires_at: float | None = None,
     ) -> bool:
-        """A generation completed. The first outcome that is recorded for a generation stays.
+        """Record that a generation completed. The first outcome of a generation is final.
 
         Args:
             generation_id: The generation.
-            result: What to keep, as JSON data.
-            account: Whose generation it is.
-            base_url: The FoxAPI that made it.
-            key: Its key, where it is known: other keys' rows are then left alone.
-            credits: Credits spent, where FoxAPI said so.
+            result: The result as JSON data.
+            account: The account that paid.
+            base_url: Origin of the FoxAPI that made the generation.
+            key: The generation key, if known. Submissions of other keys with this id are then not changed.
+            credits: Credits spent, if FoxAPI reported them.
             tokens: Tokens of the prompt and of the completion.
-            expires_at: When the result is of no more use, in Unix seconds.
+            expires_at: When the result can no longer be used, in Unix seconds.
 
         Returns:
-            Whether the ledger knows the generation as completed.
+            Whether the generation is recorded as completed.
         """
         text = json.dumps(result) if self._keep_results else None
         amount = None if credits is None else float(credits)
-        return await self._commits.ask(
+        return await self._queue.execute(
             Complete(generation_id, account, base_url, text, key, amount, tokens or (None, None), expires_at)
         )
 
     async def failed(
         self, generation_id: str, error: dict[str, Any], *, account: str, base_url: str, key: str | None = None
     ) -> bool:
-        """A generation failed at FoxAPI. The next claim, by another task run, submits it anew.
+        """Record that a generation failed. Another task run can then claim its key.
+
+        Args:
+            generation_id: The generation.
+            error: FoxAPI's error.
+            account: The account that paid.
+            base_url: Origin of the FoxAPI that made the generation.
+            key: The generation key, if known. Submissions of other keys with this id are then not changed.
 
         Returns:
-            Whether the ledger knows the generation as failed.
+            Whether the generation is recorded as failed.
         """
-        return await self._commits.ask(Fail(generation_id, account, base_url, error, key))
+        return await self._queue.execute(Fail(generation_id, account, base_url, error, key))
 
     async def vanished(self, generation_id: str, *, account: str, base_url: str) -> None:
-        """FoxAPI no longer knows a generation (404). It is ambiguous then, unless its result was kept or expired."""
-        await self._commits.ask(Vanish(generation_id, account, base_url))
+        """Record that FoxAPI no longer knows a generation (404), ambiguous unless its result is kept or expired."""
+        await self._queue.execute(Vanish(generation_id, account, base_url))
 
     async def publish(
         self,
-        subject: GenerationIdentity,
+        identity: GenerationIdentity,
         claimant: Claimant,
         generation_id: str,
         result: dict[str, Any],
@@ -227,106 +238,109 @@ class Ledger:
         tokens: tuple[int | None, int | None] | None = None,
         expires_at: float | None = None,
     ) -> bool:
-        """Let a result that was paid for under another key answer this key, too.
+        """Make a result that was paid for under another key the result of this key, too.
 
         Args:
-            subject: The key that gets the result.
-            claimant: Who publishes it.
-            generation_id: Where the result comes from.
-            result: The result, as JSON data.
+            identity: The key that gets the result.
+            claimant: The process and run that publish it.
+            generation_id: The generation with the result.
+            result: The result as JSON data.
             finished_at: When the generation completed, in Unix seconds; now by default.
             tokens: Tokens of the prompt and of the completion.
-            expires_at: When the result is of no more use, in Unix seconds.
+            expires_at: When the result can no longer be used, in Unix seconds.
 
         Returns:
-            Whether it does now. A submission that is under way, uncollected or ambiguous keeps the key, and so does a
-            result that is newer.
+            Whether the key has the result now. It does not if its current submission is submitting, submitted or
+            ambiguous, or has a newer result.
         """
         text = json.dumps(result) if self._keep_results else None
         token = uuid.uuid4().hex
-        return await self._commits.ask(
-            Publish(subject, claimant, token, generation_id, text, finished_at, tokens or (None, None), expires_at)
+        return await self._queue.execute(
+            Publish(identity, claimant, token, generation_id, text, finished_at, tokens or (None, None), expires_at)
         )
 
-    # Looking
+    # Queries
 
     async def find(self, keys: Iterable[str]) -> dict[str, Submission]:
-        """Return the rows of many keys at once, by key. Whether a row is too old is for the caller to see (`fresh`)."""
-        wanted = list(keys)
-        return await self._read(lambda connection: queries.find(connection, wanted))
+        """Return the current submissions of many keys, by key. Results may be out of date (`Submission.fresh`)."""
+        # Iterated here, because the query runs in another thread.
+        listed = list(keys)
+        return await self._read(lambda connection: queries.find(connection, listed))
 
     async def find_generation(self, generation_id: str) -> Submission | None:
-        """Return the submission that led to a generation, whether or not its key still stands for it."""
+        """Return the submission of a generation, whether or not it is its key's current one."""
         return await self._read(lambda connection: queries.find_generation(connection, generation_id))
 
     async def unsettled(self, account: str | None = None) -> list[Submission]:
-        """Return what was submitted and never collected, and what is ambiguous, the oldest first."""
+        """Return the submissions that were not collected and the ambiguous ones, the oldest first."""
         now = self.clock()
-        return await self._look(lambda connection: queries.unsettled(connection, now, account))
+        return await self._read_caught_up(lambda connection: queries.unsettled(connection, now, account))
 
     async def recent(self, limit: int = 100) -> list[Submission]:
         """Return the latest submissions, the newest first."""
-        return await self._look(lambda connection: queries.recent(connection, limit))
+        return await self._read_caught_up(lambda connection: queries.recent(connection, limit))
 
     async def keys_like(self, prefix: str, limit: int = 10) -> list[str]:
         """Return the keys that begin with `prefix`, at most `limit`."""
-        return await self._look(lambda connection: queries.keys_like(connection, prefix, limit))
+        return await self._read_caught_up(lambda connection: queries.keys_like(connection, prefix, limit))
 
     async def history(self, key: str) -> tuple[list[Submission], list[Decision]]:
         """Return every submission of a key, and every decision about it, the oldest first."""
-        return await self._look(lambda connection: queries.history(connection, key))
+        return await self._read_caught_up(lambda connection: queries.history(connection, key))
 
     async def usage(self, since: float | None = None) -> list[Usage]:
-        """Return what was spent by day, model and flow.
+        """Return what was spent, by day, model and flow.
 
         Args:
-            since: Unix seconds; what was claimed before does not count. Nor does what is past the retention.
+            since: Count only submissions that were claimed since then, in Unix seconds. Submissions older than the
+                retention are deleted and never count.
         """
-        return await self._look(lambda connection: queries.usage(connection, since))
+        return await self._read_caught_up(lambda connection: queries.usage(connection, since))
 
-    # Mending
+    # Maintenance
 
     async def settle(
         self, key: str, action: Literal["forget", "allow_resubmit"], *, by: str | None = None
     ) -> Submission | None:
-        """Decide about an unsettled generation. Who decided, and when, is recorded.
+        """Settle an unsettled submission by a decision, which is recorded.
 
         Args:
             key: The generation key.
-            action: `forget` gives it up, and the next call pays. `allow_resubmit` lets the next call submit again what
-                is ambiguous, once; if that submission is refused, the permission is still there.
-            by: Who decides; this process by default.
+            action: `forget` gives the submission up, so that the next call pays. `allow_resubmit` permits one new
+                submission after an ambiguous one; if FoxAPI refuses it, the permission remains.
+            by: The user that decides; this process by default.
 
         Returns:
-            The row, `None` once it is forgotten.
+            The submission, or `None` if it is forgotten.
 
         Raises:
-            InvalidRequest: The action does not fit; the message says what does.
+            InvalidRequest: The action does not apply to the submission's state; the message says which does.
         """
         if action not in ("forget", "allow_resubmit"):
-            raise InvalidRequest(
-                f"{action!r} is no action of the ledger: forget, allow_resubmit", field="action", key=key
-            )
-        return await self._commits.ask(Settle(key, action, by or str(Claimant.here())))
+            raise InvalidRequest(f"unknown action {action!r}: use forget or allow_resubmit", field="action", key=key)
+        return await self._queue.execute(Settle(key, action, by or str(Claimant.here())))
 
     async def prune(self, older_than: float | None = None) -> int:
-        """Delete what was finished more than `older_than` seconds ago (the retention by default); nothing unsettled.
+        """Delete old finished submissions, but no unsettled ones.
+
+        Args:
+            older_than: Delete what was finished more seconds ago than this; the retention by default.
 
         Returns:
-            How many submissions were deleted.
+            The number of deleted submissions.
         """
         age = self._retention if older_than is None else older_than
         if age is None:
             return 0
         total = 0
-        while (removed := await self._prune_some(age)) == _PRUNE_AT_ONCE:
+        while (removed := await self._prune_some(age)) == _PRUNE_BATCH:
             total += removed
         return total + removed
 
     async def _prune_some(self, age: float) -> int:
         now = self.clock()
         return await self._transact(
-            lambda connection: queries.prune(connection, now - age, now, _PRUNE_AT_ONCE), write=True
+            lambda connection: queries.prune(connection, now - age, now, _PRUNE_BATCH), write=True
         )
 
     async def _prune_sometimes(self) -> bool:
@@ -334,38 +348,38 @@ class Ledger:
         if self._retention is None or now < self._prune_at:
             return False
         try:
-            if await self._prune_some(self._retention) == _PRUNE_AT_ONCE:
+            if await self._prune_some(self._retention) == _PRUNE_BATCH:
                 return True
         except LedgerError as error:
-            logger.warning("Old rows stay for now: %s", error)
+            logger.warning("The ledger could not delete old rows: %s", error)
         self._prune_at = now + _PRUNE_EVERY
         return False
 
     # Uploads
 
     async def remember_upload(self, digest: str, *, account: str, base_url: str, url: str, expires_at: float) -> None:
-        """Remember where a content lives.
+        """Store the URL of an uploaded file.
 
         Args:
             digest: Digest of the content.
-            account: Whose upload it is.
-            base_url: The FoxAPI that keeps it.
-            url: Where it lives.
-            expires_at: Until when it may be used, in Unix seconds.
+            account: The account that uploaded it.
+            base_url: Origin of the FoxAPI that stores it.
+            url: The URL of the file.
+            expires_at: When the URL expires, in Unix seconds.
         """
-        await self._commits.ask(RememberUpload(digest, account, base_url, url, expires_at))
+        await self._queue.execute(RememberUpload(digest, account, base_url, url, expires_at))
 
     async def find_upload(self, digest: str, *, account: str, base_url: str) -> str | None:
-        """Return the URL under which this content still lives."""
+        """Return the URL of an uploaded file, or `None` if it is unknown or expired."""
         now = self.clock()
         return await self._read(lambda connection: queries.find_upload(connection, digest, account, base_url, now))
 
-    async def _look(self, work: Callable[[Connection], T]) -> T:
-        """Read what people look at: with what was spilled."""
-        if self._commits.behind:
-            # What there is can be shown all the same.
+    async def _read_caught_up(self, work: Callable[[Connection], T]) -> T:
+        """Run a query after recording what the recovery log holds."""
+        if self._queue.has_pending:
+            # If that fails, the query still shows what the database has.
             with suppress(LedgerError):
-                await self._commits.ask(CatchUp())
+                await self._queue.execute(CatchUp())
         return await self._read(work)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -381,5 +395,5 @@ class Ledger:
 
 
 def _storable(text: str) -> str:
-    """What FoxAPI said, without what a database cannot hold: to lose the whole note for it would be worse."""
+    """Return `text` without the characters that a database cannot store."""
     return text.encode("utf-8", "replace").decode().replace("\0", "")

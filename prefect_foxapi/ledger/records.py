@@ -1,4 +1,4 @@
-"""What the ledger gives out and takes in, as frozen data."""
+"""The records that `Ledger` takes and returns, as frozen data."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ _PROCESS = uuid.uuid4().hex
 
 
 class State(StrEnum):
-    """Where a submission stands. A key's row is only ever in one of the first five."""
+    """The state of a submission. The current submission of a key is in one of the first five."""
 
     SUBMITTING = "submitting"
-    """Claimed; the paid request is about to be sent or under way."""
+    """Claimed. The paid request is about to be sent, or under way."""
     SUBMITTED = "submitted"
-    """FoxAPI accepted it; anybody may collect it."""
+    """FoxAPI accepted it. Any process can collect the result."""
     COMPLETED = "completed"
+    """The result is known."""
     FAILED = "failed"
-    """FoxAPI accepted it, and it failed there."""
+    """FoxAPI accepted it, and the generation failed."""
     AMBIGUOUS = "ambiguous"
-    """It may have been accepted and billed, or not; or FoxAPI no longer knows it."""
+    """Whether it was accepted and billed cannot be determined, or FoxAPI no longer knows the generation."""
     REFUSED = "refused"
-    """It was not accepted, for certain, and costs nothing."""
+    """FoxAPI did not accept it, and nothing was billed."""
     FORGOTTEN = "forgotten"
-    """Somebody decided to give it up."""
+    """A user gave it up (`settle(key, "forget")`)."""
 
 
 @dataclass(frozen=True)
 class Claimant:
-    """Who asks.
+    """The process and run that claim a key.
 
     Attributes:
         host: Name of the machine.
-        pid: Process id on it.
-        process: A random id of the process, since process ids are used again.
+        pid: Process id on that machine.
+        process: Random id of the process, since operating systems reuse process ids.
         flow_run_id: The Prefect flow run, if any.
-        task_run_id: The Prefect task run, if any. A retry of the same task run never pays for a failure again.
-        flow_name: Name of the flow, for the account of what was spent.
+        task_run_id: The Prefect task run, if any. A retry of the same task run does not pay again after a failure.
+        flow_name: Name of the flow; `Ledger.usage` groups by it.
     """
 
     host: str
@@ -56,7 +57,7 @@ class Claimant:
     def here(
         cls, *, flow_run_id: str | None = None, task_run_id: str | None = None, flow_name: str | None = None
     ) -> Claimant:
-        """This process on this machine."""
+        """Return the claimant for this process."""
         return cls(socket.gethostname(), os.getpid(), f"{_PROCESS}-{os.getpid()}", flow_run_id, task_run_id, flow_name)
 
     def __str__(self) -> str:
@@ -69,12 +70,12 @@ class Claimant:
 
 @dataclass(frozen=True)
 class GenerationIdentity:
-    """What is asked.
+    """The generation that a key stands for.
 
     Attributes:
         key: The generation key.
-        account: Whose money: a name or a digest, never the API key itself.
-        base_url: The FoxAPI that is asked.
+        account: The account that pays: a name or a digest, never the API key itself.
+        base_url: Origin of the FoxAPI that makes the generation.
         model: The model.
         kind: `llm`, `image`, `video` or `audio`.
     """
@@ -88,22 +89,35 @@ class GenerationIdentity:
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission, usually the one that its key stands for now. Times are Unix seconds.
+    """One submission of a key. Times are Unix seconds.
 
     Attributes:
-        token: Identity of the claim that this submission began with.
+        key: The generation key.
+        token: Random id of the claim that this submission began with.
         attempt: 1 for the key's first submission.
-        deadline: When the submission counts as ambiguous if no answer was recorded by then.
+        state: The state of the submission.
+        kind: `llm`, `image`, `video` or `audio`.
+        account: The account that pays.
+        base_url: Origin of the FoxAPI that makes the generation.
+        model: The model.
+        generation_id: FoxAPI's id, once the submission is accepted.
+        claimant: The process and run that claimed the key.
+        claimed_at: When the key was claimed.
+        deadline: When the submission becomes ambiguous if no answer is recorded by then.
+        accepted_at: When the acceptance was recorded.
         finished_at: When the generation completed or failed, or the submission was refused or given up.
-        expires_at: When the result is of no more use (a URL that dies), if ever.
-        reason: Why it is ambiguous, refused or given up.
-        error: FoxAPI's error of a failed generation.
-        billed: Whether this is a submission of its own, not the result of another key's published here.
-        permitted: Whether somebody allowed to submit again although this one is ambiguous.
-        result_kept: Whether the ledger keeps the result; otherwise it is fetched by id again.
+        expires_at: When the result can no longer be used, because its URLs expire; `None` if it stays usable.
+        reason: Why the submission is ambiguous, refused or forgotten.
+        error: FoxAPI's error, if the generation failed.
+        billed: Whether this submission was sent to FoxAPI. False for a result that `publish` copied from another key.
+        permitted: Whether a user allowed to submit again although this submission is ambiguous.
+        result_kept: Whether the ledger stores the result. Otherwise it has to be fetched from FoxAPI by id.
+        credits: Credits reserved or spent, if FoxAPI reported them.
+        prompt_tokens: Tokens of the prompt, if known.
+        completion_tokens: Tokens of the completion, if known.
         previous: Token of the submission that this one replaced.
-        result: The result. Shared by all who asked at the same time: to be read, not changed.
-        current: Whether the key stands for this submission now.
+        result: The result as JSON data, shared between concurrent callers: do not modify it.
+        current: Whether this is the key's current submission.
     """
 
     key: str
@@ -134,12 +148,44 @@ class Submission:
     current: bool = True
 
     @property
-    def subject(self) -> GenerationIdentity:
-        """What was asked."""
+    def identity(self) -> GenerationIdentity:
+        """The generation that was submitted."""
         return GenerationIdentity(self.key, self.account, self.base_url, self.model, self.kind)
 
+    def is_overdue(self, now: float) -> bool:
+        """Return whether the answer to the submission is missing at its deadline: it is ambiguous then.
+
+        Args:
+            now: The ledger's time, in Unix seconds.
+        """
+        return self.state is State.SUBMITTING and self.deadline <= now
+
+    def is_claimable(self, now: float, max_age: float | None = None) -> bool:
+        """Return whether a claim of the key may be granted while this is its current submission.
+
+        If false, `Ledger.claim` returns this submission to every claimant. If true, the answer also depends on the
+        claimant and on permissions: after a failure the same task run gets no claim, and an ambiguous submission has
+        to be permitted.
+
+        Args:
+            now: The ledger's time, in Unix seconds.
+            max_age: Age in seconds at which a completed result is out of date; `None` accepts any age.
+        """
+        match self.state:
+            case State.COMPLETED:
+                return not self.fresh(now, max_age)
+            case State.FAILED | State.AMBIGUOUS:
+                return True
+            case _:
+                return self.is_overdue(now)
+
     def fresh(self, now: float, max_age: float | None = None) -> bool:
-        """Whether a completed result may still be given out at `now`."""
+        """Return whether the submission has a result that may be used.
+
+        Args:
+            now: The ledger's time, in Unix seconds.
+            max_age: Age in seconds at which the result is out of date; `None` accepts any age.
+        """
         if self.state is not State.COMPLETED or self.finished_at is None:
             return False
         if self.expires_at is not None and self.expires_at <= now:
@@ -149,17 +195,17 @@ class Submission:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right, and the only one, to submit a key. Send the request before `deadline`, or give the claim back.
+    """The exclusive right to submit a key, until its deadline.
 
     Attributes:
         key: The generation key.
         attempt: 1 for the key's first submission.
-        token: Identity of this claim.
-        deadline: When others take the submission for ambiguous, in Unix seconds of the ledger's clock.
-        previous: The state in which the claim found the key, `None` where it found nothing.
-        subject: What is asked.
-        claimant: Who asks.
-        claimed_at: When, in Unix seconds.
+        token: Random id of this claim.
+        deadline: When the submission becomes ambiguous if no answer is recorded, in Unix seconds of the ledger's clock.
+        previous: State of the submission that this one replaces; `None` if the key had none.
+        identity: The generation to submit.
+        claimant: The owner of the lease.
+        claimed_at: When the lease was granted, in Unix seconds.
     """
 
     key: str
@@ -167,19 +213,22 @@ class Lease:
     token: str
     deadline: float
     previous: State | None
-    subject: GenerationIdentity
+    identity: GenerationIdentity
     claimant: Claimant
     claimed_at: float
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A permission that somebody gave: what may be paid again, and why.
+    """A user's decision that a key may be paid for again.
 
     Attributes:
-        action: `forget` and `allow_resubmit` (by `settle`), or `resubmit` (by a claim that said so).
-        found: The state in which the submission was.
-        by: Who decided.
+        key: The generation key.
+        token: Token of the submission that was decided about.
+        generation_id: Its generation, if known.
+        action: `forget` or `allow_resubmit` (by `settle`), or `resubmit` (by `claim(on_ambiguous="resubmit")`).
+        found: State of the submission at that time.
+        by: The user or claimant that decided.
         at: When, in Unix seconds.
     """
 
@@ -194,13 +243,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class Usage:
-    """What was spent on one day (UTC), by one flow, on one model.
+    """What one flow spent on one model on one day.
 
     Attributes:
-        submissions: Submissions that FoxAPI accepted.
-        ambiguous: Submissions that may have been billed as well; nobody knows.
-        failed: Accepted submissions whose generation failed.
-        credits: What they cost, as far as FoxAPI said so; `None` where it never did.
+        day: The day in UTC, as `2027-01-31`.
+        model: The model.
+        flow_name: Name of the flow; `None` for calls outside of flows.
+        submissions: Number of submissions that FoxAPI accepted.
+        ambiguous: Number of submissions that may have been billed in addition.
+        failed: Number of accepted submissions whose generation failed.
+        credits: Sum of the credits that FoxAPI reported; `None` if it reported none.
+        prompt_tokens: Sum of the known prompt tokens.
+        completion_tokens: Sum of the known completion tokens.
     """
 
     day: str

@@ -1,6 +1,6 @@
-"""Attachments: the helpers that make parts of them, their digests, and reading them back.
+"""Attachments: functions that return parts for them, their digests, and their bytes.
 
-A local file is a `file://` URL until it is uploaded, so that a request stays plain data.
+A local file is a `file://` URL until it is uploaded, so that a request is plain data.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _REMEMBERED_DIGESTS = 4096
 
 
 def image(source: str | Path | bytes, *, name: str | None = None) -> ImagePart:
-    """An image for a prompt.
+    """Return an image for a prompt.
 
     Args:
-        source: An http(s) URL, a `data:` URI, a `Path` to a local file, or the bytes themselves.
-        name: A file name, needed with bytes: its ending says what they are.
+        source: An http(s) URL, a `data:` URI, the `Path` of a local file, or bytes.
+        name: A file name, which bytes require: its extension tells their media type.
 
     Raises:
-        InvalidRequest: There is no such file, it is empty or cannot be read, or the kind of the bytes is unknown.
+        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
 
     Example:
         `generate(["What is this?", image(Path("photo.jpg"))], model="gpt-5.5")`
@@ -42,17 +42,41 @@ def image(source: str | Path | bytes, *, name: str | None = None) -> ImagePart:
 
 
 def video(source: str | Path | bytes, *, name: str | None = None) -> VideoPart:
-    """A video for a prompt; arguments and errors as for `image`."""
+    """Return a video for a prompt.
+
+    Args:
+        source: An http(s) URL, a `data:` URI, the `Path` of a local file, or bytes.
+        name: A file name, which bytes require: its extension tells their media type.
+
+    Raises:
+        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+    """
     return VideoPart(video_url=_attachment("video", source, name))
 
 
 def audio(source: str | Path | bytes, *, name: str | None = None) -> AudioPart:
-    """A sound for a prompt; arguments and errors as for `image`."""
+    """Return an audio file for a prompt.
+
+    Args:
+        source: An http(s) URL, a `data:` URI, the `Path` of a local file, or bytes.
+        name: A file name, which bytes require: its extension tells their media type.
+
+    Raises:
+        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+    """
     return AudioPart(audio_url=_attachment("audio", source, name))
 
 
 def document(source: str | Path | bytes, *, name: str | None = None) -> FilePart:
-    """A document for a prompt; arguments and errors as for `image`."""
+    """Return a document for a prompt.
+
+    Args:
+        source: An http(s) URL, a `data:` URI, the `Path` of a local file, or bytes.
+        name: A file name, which bytes require: its extension tells their media type.
+
+    Raises:
+        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+    """
     return FilePart(file_url=_attachment("document", source, name))
 
 
@@ -64,7 +88,8 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
         media_type = mimetypes.guess_type(name or "")[0]
         if media_type is None:
             raise InvalidRequest(
-                f"{helper}: cannot tell what the bytes are; give a file name with a known ending, name='photo.png' say",
+                f"{helper}: the media type of the bytes is unknown; give a file name with a known extension, "
+                "such as name='photo.png'",
                 field="name",
             )
         return Attachment(url=f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}")
@@ -77,7 +102,7 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
             return Attachment(url=source)
         except ValidationError:
             raise InvalidRequest(
-                f"{helper}: {source[:80]!r} is not a URL that can be sent: it is cut off, or has spaces in it",
+                f"{helper}: {source[:80]!r} is not a valid URL: it is incomplete, or has spaces in it",
                 field=helper,
             ) from None
     raise InvalidRequest(
@@ -88,10 +113,14 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
 
 
 def check_file(path: Path, field: str) -> os.stat_result:
-    """Make sure that a local file can be sent.
+    """Check that a local file can be sent, and return its status.
+
+    Args:
+        path: The file.
+        field: The field that an error names.
 
     Raises:
-        InvalidRequest: There is no such file, it is empty, or it cannot be read.
+        InvalidRequest: The file does not exist, is empty, or cannot be read.
     """
     try:
         found = path.stat()
@@ -108,15 +137,19 @@ def check_file(path: Path, field: str) -> os.stat_result:
 
 
 def local_path(url: str) -> Path:
-    """The path that a `file://` URL names."""
+    """Return the path of a `file://` URL."""
     return Path(url2pathname(urlsplit(url).path))
 
 
 def file_digest(path: Path, field: str = "file") -> str:
-    """SHA-256 of a file's content, remembered until the file changes.
+    """Return the SHA-256 of a file, which is cached until the file changes.
+
+    Args:
+        path: The file.
+        field: The field that an error names.
 
     Raises:
-        InvalidRequest: There is no such file, it is empty, or it cannot be read.
+        InvalidRequest: The file does not exist, is empty, or cannot be read.
     """
     found = check_file(path, field)
     return _file_digest(path, found.st_size, found.st_mtime_ns, found.st_ino)
@@ -132,10 +165,14 @@ def _file_digest(path: Path, size: int, modified: int, inode: int) -> str:
 
 
 def inline_content(url: str, field: str = "url") -> tuple[str, bytes]:
-    """Media type and bytes of a `data:` URI.
+    """Return the media type and the bytes of a `data:` URI.
+
+    Args:
+        url: The URI.
+        field: The field that an error names.
 
     Raises:
-        InvalidRequest: It is not a valid `data:` URI, or it is empty.
+        InvalidRequest: The URI is not valid, or it is empty.
     """
     head, comma, payload = url.removeprefix("data:").partition(",")
     *described, last = head.split(";")
@@ -153,10 +190,14 @@ def inline_content(url: str, field: str = "url") -> tuple[str, bytes]:
 
 
 def attachment_digest(attachment: Attachment, field: str) -> str | None:
-    """SHA-256 of the bytes that this machine has of an attachment, or None where it is elsewhere.
+    """Return the SHA-256 of a local or inline attachment, or None for one that is elsewhere.
+
+    Args:
+        attachment: The attachment.
+        field: The field that an error names.
 
     Raises:
-        InvalidRequest: The bytes cannot be had.
+        InvalidRequest: The bytes cannot be read.
     """
     if attachment.is_local:
         return file_digest(local_path(attachment.url), field)

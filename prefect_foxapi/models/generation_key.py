@@ -1,7 +1,7 @@
-"""What makes two generations the same one: the generation key, and Prefect's cache policy built on it.
+"""The generation key, which is equal for equal requests.
 
-The key is the SHA-256 of the canonical JSON of everything that decides the answer, and of nothing else. A local
-attachment counts by the digest of its bytes: never by its path, its name, or the URL that an upload gave it.
+It is the SHA-256 of the canonical JSON of all that decides the answer. A local attachment counts by the digest of its
+bytes, not by its path, its name, or the URL of its upload.
 """
 
 from __future__ import annotations
@@ -13,28 +13,38 @@ from typing import Any, cast
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.attachments import attachment_digest
-from prefect_foxapi.models.messages import GenerationRequest
+from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest, KeyRole
 
 KEY_VERSION = 1
 
-# Every field and argument is named in one of these; a test fails when one is added and nobody decided.
+_FIELDS_IN_THE_KEY = GenerationRequest.fields_with(KeyRole.IN_THE_KEY)
+# For these, null says the same as leaving the field out.
+_OPTIONAL_FIELDS = frozenset(
+    name for name in _FIELDS_IN_THE_KEY if GenerationRequest.model_fields[name].default is None
+)
+_FIELDS_NOT_IN_THE_KEY = GenerationRequest.fields_with(KeyRole.NOT_IN_THE_KEY)
+
+# Every argument of a task and every field of the block is named in one of these; a test fails for one that is not.
 IN_THE_KEY = frozenset(
     {
-        *("model", "messages", "max_tokens", "temperature", "top_p", "stop"),
+        *_FIELDS_IN_THE_KEY,
         *("prompt", "output_type", "sample", "openai_parameters", "credentials", "base_url", "account", "api_key"),
     }
 )
 NOT_IN_THE_KEY = frozenset(
     {
-        *("stream", "timeout", "poll", "on_delta", "on_ambiguous", "log_lines"),
+        *_FIELDS_NOT_IN_THE_KEY,
+        *("timeout", "poll", "on_delta", "on_ambiguous", "log_lines"),
         *("submit_timeout", "connect_timeout", "max_connections", "allow_http"),
     }
 )
-_NOTHING_SAID = frozenset({"max_tokens", "temperature", "top_p", "stop"})
 
 
 def digests_of(request: GenerationRequest) -> dict[str, str]:
-    """SHA-256 of every attachment whose bytes this machine has, by URL. This reads files: keep it off an event loop.
+    """Return the SHA-256 of each local or inline attachment, by URL. This reads files, which blocks an event loop.
+
+    Args:
+        request: The request.
 
     Raises:
         InvalidRequest: A file is missing, empty or unreadable, or a data URI is broken.
@@ -53,18 +63,18 @@ def generation_key(
     account: str,
     base_url: str,
     sample: int = 0,
-    path: str = "/v1/llm/generations",
+    path: str = SUBMIT_PATH,
     digests: Mapping[str, str] | None = None,
 ) -> str:
-    """The identity of a request, 64 hex digits; equal in every process, on every machine and version of Python.
+    """Return the key of a request: 64 hex digits, equal in all processes, on all machines and Python versions.
 
     Args:
         request: The request, with local attachments not yet uploaded.
-        account: Whose generation it is; two accounts never share one.
-        base_url: Origin of the service.
-        sample: Another number is another generation of the same request.
-        path: Which kind of generation.
-        digests: What `digests_of` said, if it was already asked.
+        account: The account that pays; accounts do not share generations.
+        base_url: Base URL of the service.
+        sample: The number of the generation among those of the same request.
+        path: Path of the submission, which is the kind of generation.
+        digests: The result of `digests_of`, where it is known.
 
     Raises:
         InvalidRequest: `sample` is not a whole number, or a local attachment cannot be read.
@@ -84,12 +94,21 @@ def generation_key(
 
 
 def salted_key(key: str, *salt: str) -> str:
-    """A key of its own for one occasion of asking, where an answer must not be shared with other occasions."""
+    """Return a key for calls that share results with no others than those of the same salt.
+
+    Args:
+        key: The generation key.
+        salt: What the calls have in common.
+    """
     return hashlib.sha256(canonical_json([key, *salt])).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
-    """JSON in the one form that equal values have."""
+    """Return the JSON text that all equal values have.
+
+    Args:
+        value: JSON data.
+    """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
@@ -107,7 +126,7 @@ def _canonical_body(body: dict[str, Any], digests: Mapping[str, str]) -> dict[st
     kept = {
         name: value
         for name, value in body.items()
-        if name != "stream" and not (value is None and name in _NOTHING_SAID)
+        if name not in _FIELDS_NOT_IN_THE_KEY and not (value is None and name in _OPTIONAL_FIELDS)
     }
     kept["messages"] = [_canonical_message(message, digests) for message in body["messages"]]
     return kept
@@ -119,7 +138,7 @@ def _canonical_message(message: dict[str, Any], digests: Mapping[str, str]) -> d
     if not isinstance(content, list):
         return kept
     parts = [_canonical_part(part, digests) for part in cast("list[dict[str, Any]]", content)]
-    # A text alone and a list with that text alone say the same (contract §2).
+    # FoxAPI treats a text and a list of that text alone as equal.
     kept["content"] = parts[0]["text"] if len(parts) == 1 and set(parts[0]) == {"type", "text"} else parts
     return kept
 

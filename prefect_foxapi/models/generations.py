@@ -1,177 +1,35 @@
-"""What FoxAPI answers, as frozen models, and `Generation`: what users get.
+"""Generations: FoxAPI's snapshot of one, and the `Generation` that tasks return."""
 
-Every model keeps the fields that it does not know, so that nothing that was paid for is lost when the service grows.
-"""
-
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Generic, Literal
+from typing import Any, Generic, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator
+from pydantic import field_serializer, field_validator
 from typing_extensions import TypeVar
 
 from prefect_foxapi.compatibility import keep_stored_path
+from prefect_foxapi.models.base import GenerationId, WireModel
+from prefect_foxapi.models.completions import ChatCompletion, ToolCall, Usage
 from prefect_foxapi.models.structured_output import decode_value, encode_value
 
 T = TypeVar("T", default=Any)
 
 Origin = Literal["billed", "replayed", "joined", "resumed"]
-"""How a generation was come by: paid for now; found complete; found in flight; found left by a run that ended."""
+"""Where a generation came from: `billed` is paid by this call; the others were paid before, and were complete
+(`replayed`), in flight in a live process (`joined`), or left by a process that had ended (`resumed`)."""
 
-# What is larger is no amount, and may not fit into a float.
+# A larger number is not an amount of credits, and an integer of any size need not fit into a float.
 _MOST_CREDITS = 1e15
-_GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
-
-
-def checked_generation_id(value: str) -> str:
-    """Return `value` if it can be a generation id, which becomes part of a URL path (contract §2).
-
-    Raises:
-        ValueError: It has characters that an id cannot have.
-    """
-    if not _GENERATION_ID.fullmatch(value):
-        raise ValueError(f"{value[:80]!r} is not a generation id: expected letters, digits and . _ : - only")
-    return value
-
-
-GenerationId = Annotated[str, AfterValidator(checked_generation_id)]
-
-
-def _or_empty(value: Any) -> Any:
-    return () if value is None else value
-
-
-def _or_first(value: Any) -> Any:
-    return 0 if value is None else value
-
-
-Index = Annotated[int, BeforeValidator(_or_first)]
-
-
-class WireModel(BaseModel):
-    """A frozen piece of FoxAPI's JSON that keeps the fields it does not know."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
-
-
-class FunctionCall(WireModel):
-    """The function that a tool call names, with its arguments as the JSON text that the model wrote."""
-
-    name: str
-    arguments: str = ""
-
-
-class ToolCall(WireModel):
-    """A call that the model asks for."""
-
-    id: str
-    type: str = "function"
-    function: FunctionCall
-
-
-class Usage(WireModel):
-    """Tokens that a completion took."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-
-
-class CompletionMessage(WireModel):
-    """The message that a model answered with. `content` may be empty: that is an answer, not an error (contract §3)."""
-
-    role: str = "assistant"
-    content: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: Annotated[tuple[ToolCall, ...], BeforeValidator(_or_empty)] = ()
-
-
-class Choice(WireModel):
-    """One of a completion's answers."""
-
-    index: Index = 0
-    message: CompletionMessage
-    finish_reason: str | None = None
-
-
-class ChatCompletion(WireModel):
-    """A whole OpenAI chat completion, as it stands in a completed generation's `results[0]` (contract §3)."""
-
-    id: str | None = None
-    object: str = "chat.completion"
-    created: int | None = None
-    model: str | None = None
-    choices: tuple[Choice, ...] = Field(min_length=1)
-    usage: Usage | None = None
-
-
-class FunctionCallDelta(WireModel):
-    """A piece of a function call."""
-
-    name: str | None = None
-    arguments: str | None = None
-
-
-class ToolCallDelta(WireModel):
-    """A piece of a tool call; pieces of one call share an `index`."""
-
-    index: Index = 0
-    id: str | None = None
-    type: str | None = None
-    function: FunctionCallDelta | None = None
-
-
-class Delta(WireModel):
-    """What one chunk adds to the answer. `reasoning_content` exists in the stream only (contract §3)."""
-
-    role: str | None = None
-    content: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: Annotated[tuple[ToolCallDelta, ...], BeforeValidator(_or_empty)] = ()
-
-
-def _or_no_delta(value: Any) -> Any:
-    return {} if value is None else value
-
-
-class ChunkChoice(WireModel):
-    """One choice's part of a chunk."""
-
-    index: Index = 0
-    delta: Annotated[Delta, BeforeValidator(_or_no_delta)] = Delta()
-    finish_reason: str | None = None
-
-
-class ChatCompletionChunk(WireModel):
-    """One chunk of a stream (contract §4)."""
-
-    id: str | None = None
-    object: str = "chat.completion.chunk"
-    created: int | None = None
-    model: str | None = None
-    choices: Annotated[tuple[ChunkChoice, ...], BeforeValidator(_or_empty)] = ()
-    usage: Usage | None = None
-
-    @property
-    def text(self) -> str:
-        """What this chunk adds to the answer's text."""
-        return (self.choices[0].delta.content or "") if self.choices else ""
-
-    @property
-    def reasoning(self) -> str:
-        """What this chunk adds to the reasoning."""
-        return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
 
 
 class StreamLink(WireModel):
-    """Where the stream of a generation is, relative to the base URL."""
+    """The URL of a generation's stream, relative to the base URL."""
 
     url: str
 
 
 class GenerationSnapshot(WireModel):
-    """A generation as FoxAPI tells it at one moment: the answer to a submission or to a poll (contract §2, §3)."""
+    """The state of a generation at one moment: the response to a submission or to a poll."""
 
     id: GenerationId
     object: str | None = None
@@ -202,19 +60,19 @@ class GenerationSnapshot(WireModel):
 
     @property
     def has_failed(self) -> bool:
-        """Whether this generation failed or was cancelled."""
+        """Whether the generation failed or was cancelled."""
         return self.status in {"failed", "cancelled", "canceled"} or bool(
             self.status == "completed" and not self.results and self.error
         )
 
     @property
     def has_result(self) -> bool:
-        """Whether the result is there. `completed` alone is not enough: results can come later (contract §3)."""
+        """Whether the result is there. Results can come later than the status `completed`."""
         return self.status == "completed" and bool(self.results)
 
     @property
     def credits(self) -> float | None:
-        """Credits that this generation took, or that FoxAPI set aside for it, where it says so (contract §2)."""
+        """Credits that the generation used, or that FoxAPI reserved for it, or None."""
         for name in ("credits_used", "credits", "credits_reserved"):
             value = (self.usage or {}).get(name)
             if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_CREDITS:
@@ -222,7 +80,7 @@ class GenerationSnapshot(WireModel):
         return None
 
     def completion(self) -> ChatCompletion | None:
-        """The chat completion of a text generation, or None where the results are something else (contract §9).
+        """Return the chat completion of a text generation, or None for other generations.
 
         Raises:
             pydantic.ValidationError: The results of a text generation are not a chat completion.
@@ -236,23 +94,27 @@ class GenerationSnapshot(WireModel):
 
 
 class Generation(WireModel, Generic[T]):
-    """A generation that came to its end, with its result.
+    """A completed generation.
 
     Attributes:
-        generation_id: FoxAPI's id of it.
-        model: The model that was asked.
-        text: The answer's text; may be empty (contract §3).
-        reasoning: What a thinking model thought; only where the stream was read (contract §3).
-        tool_calls: The calls that the model asks for.
+        generation_id: FoxAPI's id.
+        model: The model.
+        text: The answer's text, which may be empty.
+        reasoning: The model's reasoning, which only streams have, or None.
+        tool_calls: The tool calls that the model asks for.
         finish_reason: Why the model stopped: `stop`, `length`, `tool_calls`, …
         usage: Tokens.
-        credits: Credits that it took, where FoxAPI says so.
-        parsed: The answer as an instance of the `output_type` that was asked for.
-        created: When FoxAPI accepted it.
-        latency: Seconds from asking to having the result, as measured where it was waited for; None where nobody did.
-        origin: How it was come by: `billed`, `replayed`, `joined` or `resumed`.
-        completion: The chat completion, whole.
-        results: All results as FoxAPI gave them; for media, where the files are.
+        credits: Credits that the generation used, or None.
+        parsed: The answer as an instance of the call's `output_type`, or None.
+        created: When FoxAPI accepted the generation.
+        latency: Seconds from the call to the result, or None.
+        origin: Where the generation came from: `billed`, `replayed`, `joined` or `resumed`.
+        completion: The chat completion, or None for media.
+        results: The results of media as FoxAPI gave them, with the files' URLs.
+
+    Example:
+        generation = generate("The capital of France?", model="gpt-5.5")
+        print(generation.text, generation.credits, generation.origin)
     """
 
     generation_id: GenerationId
@@ -287,40 +149,73 @@ class Generation(WireModel, Generic[T]):
         origin: Origin,
         reasoning: str | None = None,
         latency: float | None = None,
-        raw: bool = False,
     ) -> "Generation[Any]":
-        """Make a generation of a snapshot that has its result; with `raw`, of whatever its results are.
+        """Return the generation of a snapshot that has its result.
+
+        Args:
+            snapshot: The last snapshot.
+            origin: Whether the generation was paid for now, or found.
+            reasoning: The reasoning that the stream had.
+            latency: Seconds from the call to the result.
 
         Raises:
             pydantic.ValidationError: The results of a text generation are not a chat completion.
         """
-        completion = None if raw else snapshot.completion()
-        choice = completion.choices[0] if completion else None
-        return Generation(
-            generation_id=snapshot.id,
-            model=snapshot.model or (completion.model if completion and completion.model else ""),
-            text=(choice.message.content or "") if choice else "",
-            reasoning=reasoning or (choice.message.reasoning_content if choice else None),
-            tool_calls=choice.message.tool_calls if choice else (),
-            finish_reason=choice.finish_reason if choice else None,
-            usage=completion.usage if completion else None,
-            credits=snapshot.credits,
-            created=datetime.fromtimestamp(snapshot.created, UTC) if snapshot.created else None,
-            latency=latency,
-            origin=origin,
-            completion=completion,
-            results=() if completion else tuple(snapshot.results or ()),
-        )
+        return _generation(snapshot, snapshot.completion(), origin, reasoning, latency)
+
+    @classmethod
+    def with_raw_results(
+        cls,
+        snapshot: GenerationSnapshot,
+        *,
+        origin: Origin,
+        reasoning: str | None = None,
+        latency: float | None = None,
+    ) -> "Generation[Any]":
+        """Return the generation of a snapshot with `results` as FoxAPI gave them, whatever they are.
+
+        Args:
+            snapshot: The last snapshot.
+            origin: Whether the generation was paid for now, or found.
+            reasoning: The reasoning that the stream had.
+            latency: Seconds from the call to the result.
+        """
+        return _generation(snapshot, None, origin, reasoning, latency)
+
+
+def _generation(
+    snapshot: GenerationSnapshot,
+    completion: ChatCompletion | None,
+    origin: Origin,
+    reasoning: str | None,
+    latency: float | None,
+) -> Generation[Any]:
+    choice = completion.choices[0] if completion else None
+    return Generation(
+        generation_id=snapshot.id,
+        model=snapshot.model or (completion.model if completion and completion.model else ""),
+        text=(choice.message.content or "") if choice else "",
+        reasoning=reasoning or (choice.message.reasoning_content if choice else None),
+        tool_calls=choice.message.tool_calls if choice else (),
+        finish_reason=choice.finish_reason if choice else None,
+        usage=completion.usage if completion else None,
+        credits=snapshot.credits,
+        created=datetime.fromtimestamp(snapshot.created, UTC) if snapshot.created else None,
+        latency=latency,
+        origin=origin,
+        completion=completion,
+        results=() if completion else tuple(snapshot.results or ()),
+    )
 
 
 class SubmittedGeneration(WireModel):
-    """A generation that is paid for and may not have ended yet; `wait_for_generation` takes it.
+    """A generation that is paid for, as an argument for `wait_for_generation`.
 
     Attributes:
-        generation_id: FoxAPI's id of it.
-        model: The model that was asked.
-        key: The generation key, under which the ledger has it.
-        origin: How it was come by: `billed`, `replayed`, `joined` or `resumed`.
+        generation_id: FoxAPI's id.
+        model: The model.
+        key: The generation key, which is its key in the ledger.
+        origin: Where the generation came from: `billed`, `replayed`, `joined` or `resumed`.
     """
 
     generation_id: GenerationId
@@ -330,16 +225,16 @@ class SubmittedGeneration(WireModel):
 
 
 class UnsettledGeneration(WireModel):
-    """A generation of the ledger that was submitted and never collected, or that nobody can know about.
+    """A generation in the ledger that was not collected, or an ambiguous submission.
 
     Attributes:
-        key: The generation key, for `settle`.
+        key: The generation key, as an argument for `settle`.
         state: `submitted`, `submitting` or `ambiguous`.
-        model: The model that was asked.
-        generation_id: FoxAPI's id of it, where one is known.
-        submitted_at: When, in Unix seconds.
-        submitted_by: Host, process and flow run.
-        reason: Why nobody can know, for an ambiguous one.
+        model: The model.
+        generation_id: FoxAPI's id, or None.
+        submitted_at: When it was submitted, in Unix seconds.
+        submitted_by: Host, process and flow run that submitted it.
+        reason: Why it is ambiguous, or None.
     """
 
     key: str
@@ -349,31 +244,6 @@ class UnsettledGeneration(WireModel):
     submitted_at: float
     submitted_by: str
     reason: str | None = None
-
-
-class Model(WireModel):
-    """A model that a key may use (contract §6). Capabilities: `text`, `vision`, `video`, `audio`, `file`."""
-
-    id: str
-    object: str = "model"
-    capabilities: Annotated[tuple[str, ...], BeforeValidator(_or_empty)] = ()
-
-
-class UploadedFile(WireModel):
-    """A file that FoxAPI keeps for 72 hours (contract §7)."""
-
-    id: str | None = None
-    filename: str | None = None
-    url: str
-    size: int | None = None
-    created: int | None = None
-
-
-class Credits(WireModel):
-    """Balance and use of a key; FoxAPI does not publish the shape, so all is kept as it came (contract §8)."""
-
-    balance: float | None = None
-    used: float | None = None
 
 
 # Results that version 0.1.0 stored name these classes by this path.

@@ -1,49 +1,40 @@
-"""What is sent: content parts, messages and the request, with short ways to write them (contract §2).
+"""Messages and their content parts, with short forms for prompts.
 
 "count 1 to 3"                                          a plain string
-["describe this", image("https://example.com/x.png")]   strings and parts, one message of the user's
+["describe this", image("https://example.com/x.png")]   strings and parts, as one user message
 [system("Be terse."), user("1+1?")]                     messages
 [{"role": "user", "content": "count 1 to 3"}]           OpenAI's dicts
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, Union, cast
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.generations import ToolCall, WireModel
-
-
-class RequestModel(WireModel):
-    """A piece of a request: what was not set is not sent, but what it is always is."""
-
-    def model_post_init(self, context: Any, /) -> None:
-        for name in ("type", "role"):
-            if name in type(self).model_fields:
-                self.__pydantic_fields_set__.add(name)
+from prefect_foxapi.models.base import RequestModel
+from prefect_foxapi.models.completions import ToolCall
 
 
 class Attachment(RequestModel):
-    """Where the bytes of an attachment are: an http(s) URL, a `data:` URI, or a `file://` URL until it is uploaded."""
+    """The URL of an attachment: http(s), `data:`, or `file://` until the file is uploaded."""
 
     url: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(https?://|data:|file://)[^\s]+$")]
 
     @property
     def is_local(self) -> bool:
-        """Whether the bytes are a file on this machine."""
+        """Whether the URL is that of a local file."""
         return self.url.startswith("file://")
 
     @property
     def is_inline(self) -> bool:
-        """Whether the bytes are in the URL itself."""
+        """Whether the URL contains the bytes."""
         return self.url.startswith("data:")
 
 
 class TextPart(RequestModel):
-    """A text within a message."""
+    """A text in a message."""
 
     type: Literal["text"] = "text"
     text: str
@@ -63,33 +54,33 @@ class _AttachmentPart(RequestModel):
 
     @property
     def attachment(self) -> Attachment:
-        """The attachment, whatever its kind."""
+        """The attachment of the part, of any kind."""
         return cast("Attachment", getattr(self, cast("Any", self).type))
 
 
 class ImagePart(_AttachmentPart):
-    """An image within a message."""
+    """An image in a message."""
 
     type: Literal["image_url"] = "image_url"
     image_url: Attachment
 
 
 class VideoPart(_AttachmentPart):
-    """A video within a message."""
+    """A video in a message."""
 
     type: Literal["video_url"] = "video_url"
     video_url: Attachment
 
 
 class AudioPart(_AttachmentPart):
-    """A sound within a message."""
+    """An audio file in a message."""
 
     type: Literal["audio_url"] = "audio_url"
     audio_url: Attachment
 
 
 class FilePart(_AttachmentPart):
-    """A document within a message."""
+    """A document in a message."""
 
     type: Literal["file_url"] = "file_url"
     file_url: Attachment
@@ -102,21 +93,21 @@ Parts = Annotated[tuple[Part, ...], Field(min_length=1)]
 
 
 class SystemMessage(RequestModel):
-    """Instructions for the whole conversation."""
+    """A system message: instructions for the whole conversation."""
 
     role: Literal["system"] = "system"
     content: _Said | Parts
 
 
 class UserMessage(RequestModel):
-    """What the user says, with attachments."""
+    """A user message, with attachments."""
 
     role: Literal["user"] = "user"
     content: _Said | Parts
 
 
 class AssistantMessage(RequestModel):
-    """What a model said before, or the calls that it asked for."""
+    """An earlier answer of the model, or its tool calls."""
 
     role: Literal["assistant"] = "assistant"
     content: str | Parts | None = None
@@ -127,14 +118,14 @@ class AssistantMessage(RequestModel):
         if self.content is None and not self.tool_calls:
             raise ValueError("an assistant's message needs content or tool_calls")
         for call in self.tool_calls or ():
-            # OpenAI requires them, so they are sent even if they were left out.
+            # OpenAI's format requires these fields.
             call.__pydantic_fields_set__.add("type")
             call.function.__pydantic_fields_set__.add("arguments")
         return self
 
 
 class ToolMessage(RequestModel):
-    """The outcome of a tool call."""
+    """The result of a tool call."""
 
     role: Literal["tool"] = "tool"
     content: str | Parts
@@ -148,86 +139,21 @@ Message = Annotated[
 MessageLike = SystemMessage | UserMessage | AssistantMessage | ToolMessage | Mapping[str, Any]
 PartLike = TextPart | ImagePart | VideoPart | AudioPart | FilePart | Mapping[str, Any] | str
 Prompt = str | MessageLike | PartLike | Sequence[MessageLike] | Sequence[PartLike]
-"""What `generate` takes as a prompt; see the docstring of this module."""
-
-
-class GenerationRequest(RequestModel):
-    """A request for a generation. Parameters of OpenAI chat that are not named here are kept and sent on.
-
-    Attributes:
-        model: Which model is asked.
-        messages: The conversation.
-        stream: Whether the answer can be read while it is made (contract §4).
-        max_tokens: The most tokens to answer with; `claude-*` needs it, `gpt-*` wants at least 16.
-        temperature: Sampling temperature, 0 to 2.
-        top_p: Nucleus sampling, 0 to 1.
-        stop: Where to stop.
-    """
-
-    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
-    stream: bool = False
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    temperature: Annotated[int | float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[int | float, Field(ge=0, le=1)] | None = None
-    stop: str | tuple[str, ...] | None = None
-
-    @field_validator("messages", mode="before")
-    @classmethod
-    def _short_ways_in(cls, value: Any) -> Any:
-        return to_messages(value)
-
-    @model_validator(mode="after")
-    def _family_rules(self) -> Self:
-        family = self.model.lower()
-        if family.startswith("claude-") and self.max_tokens is None:
-            raise ValueError(f"max_tokens: {self.model} needs it; give max_tokens=1024, say")
-        if family.startswith("gpt-") and self.max_tokens is not None and self.max_tokens < 16:
-            raise ValueError(f"max_tokens: {self.model} wants at least 16, not {self.max_tokens}")
-        return self
-
-    @classmethod
-    def build(cls, prompt: Prompt, *, model: str, **parameters: Any) -> Self:
-        """Make a checked request.
-
-        Raises:
-            InvalidRequest: Something is wrong with it; the error names the field and the remedy. Nothing was sent.
-        """
-        parameters = {name: _plain(name, value) for name, value in parameters.items()}
-        try:
-            return cls.model_validate({"model": model, "messages": prompt, **parameters})
-        except ValidationError as error:
-            raise _explained(error) from None
-
-    def body(self) -> dict[str, Any]:
-        """The JSON body of the submission: what was set, and nothing else."""
-        return self.model_dump(mode="json", exclude_unset=True)
-
-    def attachments(self) -> Iterator[tuple[str, AttachmentPart]]:
-        """Every attachment with its path in the body (`messages.0.content.1.image_url`)."""
-        for number, message in enumerate(self.messages):
-            if isinstance(message.content, tuple):
-                for position, part in enumerate(message.content):
-                    if not isinstance(part, TextPart):
-                        yield f"messages.{number}.content.{position}.{part.type}", part
-
-    def with_attachments(self, urls: Mapping[str, str]) -> Self:
-        """This request with some attachments' URLs replaced: `{url as it is: url as it shall be}`."""
-        if not urls:
-            return self
-        body = self.body()
-        for path, part in self.attachments():
-            if part.attachment.url in urls:
-                _, number, _, position, kind = path.split(".")
-                body["messages"][int(number)]["content"][int(position)][kind]["url"] = urls[part.attachment.url]
-        return type(self).model_validate(body)
+"""The forms of a prompt, which the docstring of this module shows."""
 
 
 def to_messages(prompt: Any) -> Any:
-    """Turn any of the short ways in into a list of messages, yet to be validated."""
+    """Return a prompt of any form as a list of messages, which are not validated yet.
+
+    Args:
+        prompt: The prompt.
+
+    Raises:
+        ValueError: The prompt is empty, or has none of the forms.
+    """
     if isinstance(prompt, str):
         if not prompt.strip():
-            raise ValueError("the prompt is empty; say what the model shall do")
+            raise ValueError("the prompt is empty; give an instruction or a question")
         return [{"role": "user", "content": prompt}]
     if isinstance(prompt, RequestModel | Mapping):
         prompt = [prompt]
@@ -261,12 +187,25 @@ def _content(items: Sequence[Any]) -> Any:
 
 
 def system(*content: PartLike) -> SystemMessage:
-    """A system message: instructions for the whole conversation."""
+    """Return a system message: instructions for the whole conversation.
+
+    Args:
+        content: Strings and parts.
+
+    Example:
+        `system("Answer in one sentence.")`
+    """
     return _message(SystemMessage, {"content": _content(content)})
 
 
 def user(*content: PartLike) -> UserMessage:
-    """A message of the user's: strings and parts, as many as wanted.
+    """Return a user message.
+
+    Args:
+        content: Strings and parts.
+
+    Raises:
+        InvalidRequest: The message is empty, or a part is wrong.
 
     Example:
         `user("Describe this.", image("https://example.com/x.png"))`
@@ -275,7 +214,18 @@ def user(*content: PartLike) -> UserMessage:
 
 
 def assistant(*content: PartLike, tool_calls: Sequence[ToolCall | Mapping[str, Any]] | None = None) -> AssistantMessage:
-    """A message of the model's, from before."""
+    """Return an earlier message of the model.
+
+    Args:
+        content: Strings and parts.
+        tool_calls: The tool calls that the model asked for.
+
+    Raises:
+        InvalidRequest: There is neither content nor a tool call, or a part is wrong.
+
+    Example:
+        `[user("1+1?"), assistant("2"), user("And 2+2?")]`
+    """
     fields: dict[str, Any] = {"content": _content(content) if content else None}
     return _message(AssistantMessage, fields if tool_calls is None else {**fields, "tool_calls": tuple(tool_calls)})
 
@@ -287,21 +237,15 @@ def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise _explained(error) from None
+        raise as_invalid_request(error) from None
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Refuse a parameter that JSON cannot say, before it is anywhere near the wire."""
-    try:
-        # As it is sent: a lone surrogate cannot be encoded.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"{name}: cannot be sent as JSON ({error}); give plain data", field=name) from None
-    return value
+def as_invalid_request(error: ValidationError) -> InvalidRequest:
+    """Return the error that names the first wrong field by its path in the body.
 
-
-def _explained(error: ValidationError) -> InvalidRequest:
-    """Say the first things that are wrong by their paths in the body."""
+    Args:
+        error: What pydantic found.
+    """
     known = {"system", "user", "assistant", "tool", "text", "image_url", "video_url", "audio_url", "file_url"}
     found: list[tuple[str, str, bool]] = []
     for item in error.errors(include_url=False, include_context=False):
@@ -315,13 +259,13 @@ def _explained(error: ValidationError) -> InvalidRequest:
         elif item["type"] == "missing":
             message = "is missing; give it"
         found.append((path, message, item["type"] in {"string_type", "tuple_type"}))
-    # A union reports every alternative that did not fit: the one that was meant failed deepest, or not by its kind.
+    # A union reports each of its alternatives: the one that was meant failed deepest, or not by its type.
     path, message, _ = min(found, key=lambda entry: (-entry[0].count("."), entry[2]))
     return InvalidRequest(f"{path}: {message}" if path else message, field=path or None)
 
 
 def _body_path(location: tuple[int | str, ...], tags: set[str]) -> str:
-    """Take out of pydantic's location what names an alternative of a union rather than a field."""
+    # pydantic's location also names the alternatives of unions.
     names: list[str] = []
     for index, name in enumerate(location):
         previous = location[index - 1] if index else None

@@ -1,4 +1,4 @@
-"""Output types: the JSON schema that goes out, the instance that comes back, and how an instance is stored."""
+"""Structured output: the JSON schema of an output type, its instance in an answer, and how an instance is stored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
-from prefect_foxapi.errors import InvalidRequest
+from prefect_foxapi.compatibility import keep_stored_path
+from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+
+if TYPE_CHECKING:
+    from prefect_foxapi.models.generations import Generation
 
 _FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _TYPE, _VALUE = "__type__", "__value__"
@@ -20,9 +24,15 @@ _COLLECTIONS: frozenset[Any] = frozenset({tuple, set, frozenset})
 
 @dataclass(frozen=True)
 class OutputSchema:
-    """What an output type means on the wire.
+    """The JSON schema of an output type.
 
-    A schema's root has to be an object there, so any other type travels as the one property of an object.
+    FoxAPI requires an object as the root of a schema, so any other type is the property `value` of an object.
+
+    Attributes:
+        adapter: Validates instances.
+        name: The schema's name.
+        schema: The JSON schema.
+        wrapped: Whether the instance is the property `value` of an object.
     """
 
     adapter: TypeAdapter[Any]
@@ -31,11 +41,14 @@ class OutputSchema:
     wrapped: bool
 
     def response_format(self) -> dict[str, Any]:
-        """The `response_format` parameter of OpenAI chat that asks for this schema."""
+        """Return the request's `response_format` for this schema."""
         return {"type": "json_schema", "json_schema": {"name": self.name, "schema": self.schema}}
 
     def parse(self, text: str) -> Any:
-        """Return the instance that `text` holds; a Markdown fence around the JSON is taken off.
+        """Return the instance in an answer. A Markdown fence around the JSON is removed.
+
+        Args:
+            text: The answer's text.
 
         Raises:
             pydantic.ValidationError: The text does not validate.
@@ -49,15 +62,18 @@ class OutputSchema:
             raise ValidationError.from_exception_data(
                 self.name, [{"type": "missing", "loc": ("value",), "input": envelope}]
             )
-        # Through JSON again: in JSON mode a date may be text and a tuple a list, in Python mode not always.
+        # Validated as JSON: only then is a string accepted as a date, and a list as a tuple.
         return self.adapter.validate_json(json.dumps(envelope["value"]))
 
 
 def output_schema(output_type: Any) -> OutputSchema:
-    """Return what `output_type` means on the wire.
+    """Return the JSON schema of an output type.
+
+    Args:
+        output_type: A pydantic model, or another type that `pydantic.TypeAdapter` accepts.
 
     Raises:
-        InvalidRequest: pydantic cannot make a JSON schema of it.
+        InvalidRequest: pydantic has no JSON schema for the type.
     """
     try:
         return _hashable_output_schema(output_type)
@@ -94,7 +110,11 @@ _hashable_output_schema = lru_cache(maxsize=256)(_output_schema)
 
 
 def encode_value(value: Any) -> Any:
-    """Return `value` as JSON data that remembers which classes its parts are instances of."""
+    """Return a value as JSON data that names the classes of its parts.
+
+    Args:
+        value: An instance of an output type.
+    """
     kind = cast("Any", type(value))
     if value is None or kind in {str, int, float, bool}:
         return value
@@ -102,16 +122,16 @@ def encode_value(value: Any) -> Any:
         return [encode_value(item) for item in value]
     if kind is dict:
         pairs = [[encode_value(key), encode_value(item)] for key, item in value.items()]
-        # JSON has names only; any other key, and a name that means something here, goes as a value.
+        # Other keys than strings, and the reserved name, are stored as values.
         return dict(pairs) if all(type(key) is str and key != _TYPE for key in value) else _tagged(dict, pairs)
     if kind in _COLLECTIONS:
         return _tagged(kind, [encode_value(item) for item in value])
     if isinstance(value, BaseModel):
         generic = value.__pydantic_generic_metadata__["origin"] or kind
         if _is_generic(generic):
-            # Its parametrized class cannot be imported by its name, so that every value must tell its own.
+            # A parametrized class cannot be imported by its name, so each value names its own class.
             return _tagged(generic, encode_value(dict(value)))
-    # By the names of fields, not by their aliases: an alias can be for one direction only.
+    # By field names: an alias may serve for validation only, or for serialization only.
     return _tagged(kind, TypeAdapter[Any](kind).dump_python(value, mode="json", round_trip=True, by_alias=False))
 
 
@@ -124,10 +144,13 @@ def _tagged(kind: type[Any], data: Any) -> dict[str, Any]:
 
 
 def decode_value(value: Any) -> Any:
-    """Return what `encode_value` was given; a value that it did not make comes back equal.
+    """Return the value that `encode_value` encoded. Other JSON data is returned as it is.
+
+    Args:
+        value: JSON data.
 
     Raises:
-        ValueError: A class cannot be found where it was when the value was stored.
+        ValueError: A class cannot be imported by the name it was stored with.
     """
     if type(value) is list:
         return [decode_value(item) for item in cast("list[Any]", value)]
@@ -161,6 +184,25 @@ def _find_class(path: str) -> Any:
     return cast("Any", found)
 
 
-def errors_of(error: ValidationError) -> list[dict[str, Any]]:
-    """What pydantic found, as plain data."""
-    return [dict(item) for item in error.errors(include_url=False, include_context=False)]
+def output_invalid(generation: Generation[Any], expected: str, error: ValidationError) -> OutputInvalid:
+    """Return the error for an answer that does not validate.
+
+    Args:
+        generation: The generation, whose `parsed` is empty.
+        expected: What the answer should have been, with its article: "a chat completion".
+        error: What pydantic found.
+    """
+    cut_off = ' (it was cut off: finish_reason is "length"; raise max_tokens)'
+    return OutputInvalid(
+        f"the answer of generation {generation.generation_id} is not {expected}"
+        f"{cut_off if generation.finish_reason == 'length' else ''}: {error.error_count()} errors; the answer is in "
+        "this error's `generation`, and sample=1 asks for another one",
+        text=generation.text,
+        errors=[dict(item) for item in error.errors(include_url=False, include_context=False)],
+        generation=generation,
+        generation_id=generation.generation_id,
+    )
+
+
+# Pickles of version 0.1.0 name these by this path.
+keep_stored_path(globals(), "prefect_foxapi.output")

@@ -1,3 +1,6 @@
+from .generations import Credentials as Credentials
+from .generations import OnAmbiguous as OnAmbiguous
+from .generations import OnDelta as OnDelta
 from .generations import agenerate as agenerate
 from .generations import astream_generation as astream_generation
 from .generations import asubmit_generation as asubmit_generation

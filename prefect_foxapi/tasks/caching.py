@@ -1,7 +1,7 @@
-"""What the caching options of a Prefect task run mean for paying.
+"""Prefect's caching: the cache policies, and what the caching options of a task run mean for paying.
 
-`refresh_cache` pays anew and lets later calls have the new result; `NO_CACHE` pays anew and keeps the result to
-itself; `cache_expiration` bounds the age of a result. The first two pay once *for each call of a flow run*: a flow run
+`refresh_cache` pays again and lets later calls have the new result. `NO_CACHE` pays again and keeps the result to
+itself. `cache_expiration` bounds the age of a result. The first two pay once for each call of a flow run: a flow run
 that crashed and runs again finds what the same call paid for.
 """
 
@@ -9,105 +9,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, cast
 
+from cachetools import LRUCache
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.settings import PREFECT_TASKS_DISABLE_CACHING, PREFECT_TASKS_REFRESH_CACHE
 
 from prefect_foxapi.credentials import FoxAPICredentials
+from prefect_foxapi.engine.calls import CacheScope
 from prefect_foxapi.errors import FoxAPIError
 from prefect_foxapi.models.generation_key import generation_key, salted_key
 from prefect_foxapi.models.requests import build_request
+from prefect_foxapi.tasks.factory import is_own_task
 
 _RECORDS = "foxapi-"
-_REMEMBERED_CALLS = 100_000
-
-
-@dataclass(frozen=True)
-class CacheScope:
-    """How one call may use what other calls paid for.
-
-    Attributes:
-        salt: Sets this call apart from all others but itself, repeated; empty where it shares with everybody.
-        publish: Whether the others may have this call's result, although it did not want theirs.
-        max_age: Seconds that a result may be old, or None.
-    """
-
-    salt: tuple[str, ...] = ()
-    publish: bool = False
-    max_age: float | None = None
-
-    def key_for(self, key: str) -> str:
-        """The key under which this call's payment stands."""
-        return salted_key(key, *self.salt) if self.salt else key
-
-
-def cache_scope_of_run(key: str) -> CacheScope:
-    """The occasion of the task run that asks for `key` now."""
-    context = TaskRunContext.get()
-    if context is None:
-        return CacheScope()
-    task = context.task
-    if not getattr(task.fn, "__module__", "").startswith(f"{__package__}."):
-        # A task of the user's own that calls `generate.fn`; its options are about that task's result.
-        return CacheScope()
-    refresh = task.refresh_cache if task.refresh_cache is not None else PREFECT_TASKS_REFRESH_CACHE.value()
-    if _refuses_caches(task):
-        return CacheScope(salt=("no-cache", *_call(context, key)))
-    if refresh:
-        return CacheScope(salt=("refresh", *_call(context, key)), publish=True)
-    expiration = task.cache_expiration
-    return CacheScope(max_age=expiration.total_seconds() if expiration is not None else None)
-
-
-def _refuses_caches(task: Task[..., Any]) -> bool:
-    if task.persist_result is False and not PREFECT_TASKS_DISABLE_CACHING.value():
-        # Prefect puts NO_CACHE in place of any policy then; that results are not to be stored is no wish to pay again.
-        return getattr(task, "_user_cache_policy", None) == NO_CACHE
-    return task.cache_policy == NO_CACHE
-
-
-def _call(context: TaskRunContext, key: str) -> tuple[str, str]:
-    """Names a call so that it has the same name when its flow run runs again.
-
-    That is its flow run, and how many calls for the same key this attempt of the flow run made before it: unlike the
-    order of all calls, that does not depend on which of several concurrent ones came first.
-    """
-    task_run = context.task_run
-    if task_run.flow_run_id is None:
-        return (str(task_run.id), "0")
-    flow = FlowRunContext.get()
-    attempt = flow.flow_run.run_count if flow and flow.flow_run else 0
-    return (str(task_run.flow_run_id), str(_calls.number(f"{task_run.flow_run_id}:{attempt}:{key}", str(task_run.id))))
-
-
-class _Calls:
-    """Numbers the task runs of this process that ask for the same thing; a retried task run keeps its number."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, dict[str, int]] = OrderedDict()
-
-    def renew(self) -> None:
-        self._lock = threading.Lock()
-
-    def number(self, what: str, task_run: str) -> int:
-        with self._lock:
-            runs = self._known.setdefault(what, {})
-            self._known.move_to_end(what)
-            while len(self._known) > _REMEMBERED_CALLS:
-                self._known.popitem(last=False)
-            return runs.setdefault(task_run, len(runs))
-
-
-_calls = _Calls()
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent's may have held the lock.
-    os.register_at_fork(after_in_child=_calls.renew)
+_NUMBERED_CALLS = 100_000
 
 
 @dataclass
@@ -125,7 +44,7 @@ class GenerationCachePolicy(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """The key, or None where there can be none; the task itself then says what is wrong."""
+        """Return the key, or None for a request that is not valid, whose error the task itself raises."""
         try:
             output_type = inputs.get("output_type")
             request = build_request(
@@ -138,7 +57,7 @@ class GenerationCachePolicy(CachePolicy):
             key = generation_key(
                 request,
                 account=credentials.account_name,
-                base_url=credentials.origin,
+                base_url=credentials.client_config.base_url,
                 sample=inputs.get("sample", 0),
             )
         except FoxAPIError:
@@ -146,20 +65,9 @@ class GenerationCachePolicy(CachePolicy):
         return record_key(key, output_type)
 
 
-def record_key(key: str, output_type: Any) -> str:
-    """The key under which Prefect stores the result of a generation."""
-    # The stored result is an instance of this very class, wherever another of the same schema may live.
-    return f"{_RECORDS}{key if output_type is None else salted_key(key, _named(output_type))}"
-
-
-def is_record_of_another(record: str | None, key: str, output_type: Any) -> bool:
-    """Whether a record of Prefect's is one of this policy, but for another generation."""
-    return record is not None and record.startswith(_RECORDS) and record != record_key(key, output_type)
-
-
 @dataclass
 class SubmissionPolicy(CachePolicy):
-    """Keeps no record at Prefect: a submission may fail later. The ledger knows what was paid for."""
+    """Keeps no record in Prefect, since a submission may fail later. The ledger has what was paid for."""
 
     def compute_key(
         self,
@@ -168,11 +76,82 @@ class SubmissionPolicy(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """None."""
+        """Return None."""
         return None
 
 
-def _named(output_type: Any) -> str:
+def record_key(key: str, output_type: Any) -> str:
+    """Return the key under which Prefect stores the result of a generation."""
+    # A stored result is an instance of this class. Another class of the same schema has another record.
+    return f"{_RECORDS}{key if output_type is None else salted_key(key, _class_path(output_type))}"
+
+
+def is_record_of_another(record: str | None, key: str, output_type: Any) -> bool:
+    """Return whether a record in Prefect belongs to `GenerationCachePolicy`, but to another generation."""
+    return record is not None and record.startswith(_RECORDS) and record != record_key(key, output_type)
+
+
+def _class_path(output_type: Any) -> str:
     if isinstance(output_type, type):
         return f"{output_type.__module__}:{output_type.__qualname__}"
     return repr(output_type)
+
+
+def cache_scope_of_run(key: str) -> CacheScope:
+    """Return the cache scope of a call for `key` in the current task run."""
+    context = TaskRunContext.get()
+    if context is None or not is_own_task(context.task):
+        # The options of a user's own task that calls `generate.fn` are about the result of that task.
+        return CacheScope()
+    task = context.task
+    refresh = task.refresh_cache if task.refresh_cache is not None else PREFECT_TASKS_REFRESH_CACHE.value()
+    if _refuses_caches(task):
+        return CacheScope(salt=("no-cache", *_call_name(context, key)))
+    if refresh:
+        return CacheScope(salt=("refresh", *_call_name(context, key)), publish=True)
+    expiration = task.cache_expiration
+    return CacheScope(max_age=expiration.total_seconds() if expiration is not None else None)
+
+
+def _refuses_caches(task: Task[..., Any]) -> bool:
+    if task.persist_result is False and not PREFECT_TASKS_DISABLE_CACHING.value():
+        # Prefect replaces every policy by NO_CACHE then. Not storing results is no wish to pay again.
+        return getattr(task, "_user_cache_policy", None) == NO_CACHE
+    return task.cache_policy == NO_CACHE
+
+
+def _call_name(context: TaskRunContext, key: str) -> tuple[str, str]:
+    """Return a name of the call that is the same when its flow run runs again.
+
+    It is the flow run, and the number of earlier calls for the same key in this attempt of the flow run. Unlike the
+    order of all calls, that does not depend on which of several concurrent ones came first.
+    """
+    task_run = context.task_run
+    if task_run.flow_run_id is None:
+        return (str(task_run.id), "0")
+    flow = FlowRunContext.get()
+    attempt = flow.flow_run.run_count if flow and flow.flow_run else 0
+    return (str(task_run.flow_run_id), str(_calls.number(f"{task_run.flow_run_id}:{attempt}:{key}", str(task_run.id))))
+
+
+class _CallNumbers:
+    """Numbers the task runs of this process that make the same call. A retried task run keeps its number."""
+
+    def __init__(self) -> None:
+        self.renew_lock()
+        self._runs: LRUCache[str, dict[str, int]] = LRUCache(_NUMBERED_CALLS)
+
+    def renew_lock(self) -> None:
+        """Replace the lock, which another thread of the parent may have held at a fork."""
+        self._lock = threading.Lock()
+
+    def number(self, call: str, task_run: str) -> int:
+        """Return the number of a task run among those that make the same call."""
+        with self._lock:
+            runs = self._runs.setdefault(call, {})
+            return runs.setdefault(task_run, len(runs))
+
+
+_calls = _CallNumbers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_calls.renew_lock)

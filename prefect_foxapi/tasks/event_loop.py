@@ -1,7 +1,7 @@
-"""The one background event loop of a process, on which every generation of every task is submitted and awaited.
+"""The background event loop of a process, on which all tasks run their coroutines.
 
-Synchronous tasks hand their coroutine to it, and asynchronous ones too: whatever threads and event loops their flows
-run in, they share one pool of connections, one cool-down after a 429, and one ledger.
+Synchronous and asynchronous tasks share it, in all threads and event loops of their flows. So they share connections,
+cool-downs after a 429, and the ledger.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-import anyio
+from prefect_foxapi.client.cancellation import await_to_completion
 
 T = TypeVar("T")
 
-# A thread that waits in one blocking call does not see an exception that is raised in it from outside, such as a
-# time-out of Prefect's; waking up now and then lets it.
-_LOOK_UP_EVERY = 0.5
-_SHUTDOWN_WITHIN = 10.0
+# A thread in a blocking call does not see an exception that is raised in it from outside, such as a timeout of
+# Prefect's, before it wakes up.
+_WAKE_UP_INTERVAL = 0.5
+_SHUTDOWN_TIMEOUT = 10.0
+_SHUTDOWN_GRACE = 60.0
 
 
 class _Job(Generic[T]):
-    """A coroutine on the background loop: `finished` comes to its end when the coroutine really has."""
+    """A coroutine on the background loop. `finished` is done when the coroutine is."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
         self.finished: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -36,7 +37,7 @@ class _Job(Generic[T]):
 
     def start(self) -> None:
         try:
-            # This also carries the caller's context over, and with it Prefect's run logger and the current span.
+            # This carries the caller's context over, with Prefect's run logger and the current span.
             self._loop.call_soon_threadsafe(self._begin)
         except RuntimeError:
             self.give_up()
@@ -67,7 +68,7 @@ class _Job(Generic[T]):
             self.give_up()
 
     def _cancel(self) -> None:
-        # The loop takes things in the order in which they are handed over: without a task, the coroutine never was.
+        # The loop runs callbacks in order: without a task, the coroutine has not started.
         if self.task is None:
             self.give_up()
         else:
@@ -78,7 +79,7 @@ class BackgroundLoop:
     """An event loop in a daemon thread.
 
     Attributes:
-        patience: Seconds that closing waits for coroutines which see something to its end: a submission on the wire.
+        shutdown_grace: Returns the seconds that closing waits for coroutines that finish a submission on the wire.
     """
 
     def __init__(self) -> None:
@@ -86,34 +87,34 @@ class BackgroundLoop:
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._jobs: set[_Job[Any]] = set()
         self._ending = False
-        self.patience = 60.0
+        self.shutdown_grace: Callable[[], float] = lambda: _SHUTDOWN_GRACE
         self._thread = threading.Thread(target=self._run, name="prefect-foxapi", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         while not self._ending:
-            # A coroutine that ends with one of these ends the loop as well, and with it everybody else's.
+            # A coroutine that raises one of these ends the loop, and with it all other coroutines.
             with suppress(SystemExit, KeyboardInterrupt):
                 self.loop.run_forever()
 
     def on_close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have something closed before the loop ends."""
+        """Register a coroutine function that is called before the loop ends."""
         self._closers.append(closer)
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine here, in the caller's context, and wait for it in this thread.
+        """Run a coroutine on the loop, in the caller's context, and wait for it in this thread.
 
-        What interrupts the waiting cancels the coroutine, and lets it come to its end before it goes on.
+        An exception that interrupts the wait cancels the coroutine, and is raised when the coroutine has ended.
 
         Raises:
-            RuntimeError: This is the background loop's own thread, which would wait for itself for ever.
+            RuntimeError: This is the loop's own thread, which would wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError(
-                "a synchronous task was called where the background loop runs, in `on_delta` for instance: "
-                "hand over to another thread"
+                "a synchronous task was called on the thread of the background loop, for example in `on_delta`: "
+                "call it on another thread"
             )
         job = _Job(self.loop, coroutine)
         try:
@@ -126,7 +127,7 @@ class BackgroundLoop:
         return job.finished.result()
 
     async def acall(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine here, in the caller's context, and wait for it in another event loop, with the same care."""
+        """Run a coroutine on the loop, in the caller's context, and wait for it in another event loop; see `call`."""
         job = _Job(self.loop, coroutine)
         self._start(job)
         finished = asyncio.wrap_future(job.finished)
@@ -134,13 +135,7 @@ class BackgroundLoop:
             return await asyncio.shield(finished)
         except asyncio.CancelledError:
             job.cancel()
-            # anyio cancels again and again until it works, and Prefect's time-outs are anyio's.
-            with anyio.CancelScope(shield=True):
-                while not finished.done():
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait({finished})
-            if not finished.cancelled():
-                finished.exception()
+            await await_to_completion(finished)
             raise
 
     def _start(self, job: _Job[Any]) -> None:
@@ -149,24 +144,24 @@ class BackgroundLoop:
         job.start()
 
     def close(self) -> None:
-        """Cancel what still runs, close what was opened, and end the loop."""
+        """Cancel the coroutines, close what was registered with `on_close`, and end the loop."""
         if not self._thread.is_alive():
             return
         asyncio.run_coroutine_threadsafe(self._cancel_jobs(), self.loop)
-        concurrent.futures.wait([job.finished for job in list(self._jobs)], timeout=self.patience)
+        concurrent.futures.wait([job.finished for job in list(self._jobs)], timeout=self.shutdown_grace())
         closing = asyncio.run_coroutine_threadsafe(self._close(), self.loop)
-        concurrent.futures.wait([closing], timeout=_SHUTDOWN_WITHIN)
+        concurrent.futures.wait([closing], timeout=_SHUTDOWN_TIMEOUT)
         self._ending = True
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(timeout=_SHUTDOWN_WITHIN)
+        self._thread.join(timeout=_SHUTDOWN_TIMEOUT)
         if not self._thread.is_alive():
             self.loop.close()
-            # What came too late to be cancelled never began; nobody shall wait for it.
+            # What came too late to be cancelled has not started, and must not be waited for.
             for job in list(self._jobs):
                 job.give_up()
 
     async def _cancel_jobs(self) -> None:
-        # Only they know what they have to see to its end: a task that sends what is paid for is one of its own.
+        # A submission on the wire is a task of its own, which its job waits for.
         for job in list(self._jobs):
             if job.task is not None:
                 job.task.cancel()
@@ -182,17 +177,17 @@ class BackgroundLoop:
 
 
 def _wait(finished: concurrent.futures.Future[Any]) -> None:
-    while not concurrent.futures.wait([finished], timeout=_LOOK_UP_EVERY).done:
+    while not concurrent.futures.wait([finished], timeout=_WAKE_UP_INTERVAL).done:
         pass
 
 
 _lock = threading.Lock()
 _current: BackgroundLoop | None = None
-_of_the_parent: list[BackgroundLoop | None] = []
+_parents_loops: list[BackgroundLoop | None] = []
 
 
 def background() -> BackgroundLoop:
-    """The background loop of this process, started when it is first needed."""
+    """Return the background loop of this process, started when it is first needed."""
     global _current
     with _lock:
         if _current is None:
@@ -202,7 +197,7 @@ def background() -> BackgroundLoop:
 
 @atexit.register
 def close_background() -> None:
-    """End the background loop, if there is one; the next use starts another."""
+    """End the background loop, if there is one. The next use starts another."""
     global _current
     with _lock:
         ending, _current = _current, None
@@ -211,9 +206,9 @@ def close_background() -> None:
 
 
 def _forget_in_child() -> None:
-    """A forked child has no thread of its parent's. It must not close the loop either, whose epoll they share."""
+    """Forget the parent's loop, whose thread a forked child does not have and whose epoll it shares."""
     global _current, _lock
-    _of_the_parent.append(_current)
+    _parents_loops.append(_current)
     _current = None
     _lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""One coroutine, two Prefect tasks: one for synchronous flows, one for asynchronous ones."""
+"""Task pairs: from one coroutine function, a Prefect task for synchronous flows and one for asynchronous flows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.serializers import JSONSerializer, prefect_json_object_encoder
 
-from prefect_foxapi.models.generations import Generation
+from prefect_foxapi.models import Generation
 from prefect_foxapi.tasks.event_loop import background
 
 P = ParamSpec("P")
@@ -18,14 +18,19 @@ R = TypeVar("R")
 
 # Stored with every result, so it keeps the path of version 0.1.0.
 _STORED_ENCODER = "prefect_foxapi.pairs.encode_for_storage"
+_MARK = "__foxapi_task__"
 
 
 def task_pair(
     coroutine: Callable[P, Coroutine[Any, Any, R]], *, cache_policy: CachePolicy = NO_CACHE
 ) -> tuple[Task[P, R], Task[P, Coroutine[Any, Any, R]]]:
-    """Make the two tasks that run `coroutine` on the background loop; signature and types are the coroutine's.
+    """Return the two tasks that run a coroutine function on the background loop, with its signature and types.
 
-    Neither retries by itself: what may be repeated over HTTP is repeated there.
+    Both have no retries: HTTP requests are repeated by the client.
+
+    Args:
+        coroutine: The coroutine function.
+        cache_policy: The cache policy of both tasks.
     """
     name = coroutine.__name__.strip("_")
 
@@ -39,7 +44,9 @@ def task_pair(
 
     asynchronous.__name__ = asynchronous.__qualname__ = f"a{name}"
     synchronous.__name__ = synchronous.__qualname__ = name
-    # JSON, not pickle: it is the same for every version of Python that shares the result storage.
+    for function in (synchronous, asynchronous):
+        setattr(function, _MARK, True)
+    # JSON instead of pickle: it is the same for every version of Python that shares the result storage.
     serializer = JSONSerializer(object_encoder=_STORED_ENCODER)
     return (
         task(name=name, cache_policy=cache_policy, result_serializer=serializer)(synchronous),
@@ -47,8 +54,13 @@ def task_pair(
     )
 
 
+def is_own_task(task: Task[..., Any]) -> bool:
+    """Return whether a task was made by `task_pair`, also if its options were changed since."""
+    return getattr(task.fn, _MARK, False) is True
+
+
 def encode_for_storage(value: Any) -> Any:
-    """Prefect's own encoder; but whoever gets a generation out of its storage did not pay for it then."""
+    """Encode a value like Prefect, with the origin of a generation as it is for those who read it from storage."""
     if isinstance(value, Generation):
         value = cast("Generation[Any]", value).model_copy(update={"origin": "replayed"})
     return prefect_json_object_encoder(value)

@@ -1,10 +1,8 @@
-"""The tasks that make generations, in pairs: `generate` for synchronous flows, `agenerate` for asynchronous ones."""
+"""The tasks that make generations: `generate` and its relatives, each for synchronous and asynchronous flows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 from prefect.transactions import get_transaction
@@ -12,16 +10,17 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from prefect_foxapi.client.poll_policy import PollPolicy
+from prefect_foxapi.client.waiter import OnDelta, WaitOptions
 from prefect_foxapi.credentials import FoxAPICredentials
-from prefect_foxapi.engine.collector import Wanted
-from prefect_foxapi.engine.engine import GenerationCall, service
-from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+from prefect_foxapi.engine.calls import GenerationCall, GenerationRef
+from prefect_foxapi.errors import InvalidRequest
+from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generation_key import digests_of, generation_key
-from prefect_foxapi.models.generations import ChatCompletionChunk, Generation, SubmittedGeneration
+from prefect_foxapi.models.generations import Generation, SubmittedGeneration
 from prefect_foxapi.models.messages import Prompt
 from prefect_foxapi.models.requests import build_request, refuse_options
-from prefect_foxapi.models.structured_output import OutputSchema, errors_of, output_schema
-from prefect_foxapi.observability import LineLog, current_claimant, log_generation
+from prefect_foxapi.models.structured_output import OutputSchema, output_invalid, output_schema
+from prefect_foxapi.observability import LineLogger
 from prefect_foxapi.settings import current_settings
 from prefect_foxapi.tasks.caching import (
     GenerationCachePolicy,
@@ -30,13 +29,14 @@ from prefect_foxapi.tasks.caching import (
     is_record_of_another,
 )
 from prefect_foxapi.tasks.factory import task_pair
+from prefect_foxapi.tasks.runtime import current_claimant, current_engine
 
 T = TypeVar("T", default=Any)
 OnAmbiguous = Literal["raise", "resubmit"]
 Credentials = FoxAPICredentials | str | None
-OnDelta = Callable[[ChatCompletionChunk], None]
 
 DEFAULT_TIMEOUT = 900.0
+_ADAPTIVE = PollPolicy()
 
 
 async def _generate(
@@ -53,50 +53,51 @@ async def _generate(
     on_ambiguous: OnAmbiguous | None = None,
     **openai_parameters: Any,
 ) -> Generation[T]:
-    """Make a generation and wait for its result. An equal request is paid for once, wherever it is repeated.
+    """Make a generation and return its result. Equal requests are paid for once.
 
     Args:
-        prompt: A string; a list of strings and parts (`image(…)`, …); or a list of messages (contract §2).
-        model: Which model.
+        prompt: A string; a list of strings and parts (`image(…)`, …); or a list of messages.
+        model: Name of the model.
         credentials: A block, the name of a saved block, or None for `FOXAPI_API_KEY`.
-        output_type: A pydantic model, or any type that pydantic's TypeAdapter takes. The answer comes back as an
-            instance of it in `parsed`.
-        timeout: Seconds to wait at the most, or None. The generation goes on and can be collected later.
-        sample: Another number asks for the same thing again.
-        stream: Read the answer while it is made; a thinking model's reasoning comes this way only (contract §4).
-        on_delta: With `stream`, takes every chunk as it comes. It is called on another thread, and must be quick.
-        poll: How often to ask for the result.
-        on_ambiguous: Where nobody can know whether a submission was accepted: `raise`, or `resubmit` and perhaps pay
-            twice. By default what the settings say, which is `raise`.
-        **openai_parameters: Any other parameter of OpenAI chat: `max_tokens`, `temperature`, `tools`, …
+        output_type: A pydantic model, or any type that pydantic's TypeAdapter takes. `parsed` is an instance of it.
+        timeout: Seconds to wait, or None. After a timeout the generation goes on and can be collected.
+        sample: Another number makes another generation of the same request.
+        stream: Read the answer while it is written. The reasoning of a thinking model is in the stream only.
+        on_delta: With `stream`, is called with every chunk, on another thread. It must return quickly.
+        poll: How often to poll for the result.
+        on_ambiguous: What to do where it cannot be determined whether an earlier submission was accepted: `raise`, or
+            `resubmit`, which may pay twice. The default is a setting, which is `raise` unless it was changed.
+        **openai_parameters: Other parameters of OpenAI chat: `max_tokens`, `temperature`, `tools`, …
+
+    Returns:
+        The generation with its result.
 
     Raises:
-        InvalidRequest: Something is wrong with the request; nothing was paid.
-        AmbiguousSubmission: Nobody can know whether it was paid.
-        GenerationFailed: FoxAPI accepted it, and it failed.
+        InvalidRequest: The request is wrong; nothing was paid.
+        AmbiguousSubmission: It cannot be determined whether the request was paid.
+        GenerationFailed: FoxAPI accepted the generation, and it failed.
         GenerationTimeout: The wait is over, the generation is not.
-        OutputInvalid: The answer does not validate as `output_type`; the error carries it.
-        FoxAPIError: Anything else; see `prefect_foxapi.errors`.
+        OutputInvalid: The answer does not validate as `output_type`; the error has the answer.
+        FoxAPIError: Any other error; see `prefect_foxapi.errors`.
 
     Example:
         @flow
         def capital():
             return generate("The capital of France?", model="gpt-5.5", max_tokens=64).text
     """
-    waiting = {"timeout": _checked_timeout(timeout), "poll": _checked_poll(poll), "on_delta": on_delta}
-    ask = await _ask(
+    call = await _call(
         prompt,
+        WaitOptions(timeout, _ADAPTIVE if poll is None else poll, stream, on_delta),
         model=model,
         credentials=credentials,
         output_type=output_type,
         sample=sample,
-        stream=stream,
         on_ambiguous=on_ambiguous,
         parameters=openai_parameters,
     )
-    generation = await service().generate(replace(ask, **waiting))
-    if (transaction := get_transaction()) and is_record_of_another(transaction.key, ask.key, output_type):
-        # A file was changed between the look for a cached result and the request.
+    generation = await current_engine().generate(call)
+    if (transaction := get_transaction()) and is_record_of_another(transaction.key, call.key, output_type):
+        # A file changed between the look-up of a cached result and the request.
         transaction.write_on_commit = False
     return _finished(generation, output_type)
 
@@ -115,21 +116,35 @@ async def _stream_generation(
     on_ambiguous: OnAmbiguous | None = None,
     **openai_parameters: Any,
 ) -> Generation[T]:
-    """Make a generation and read its answer while it is made (contract §4); else like `generate`.
+    """Make a generation, read its answer while it is written, and return its result.
 
-    It is the same generation as `generate` with the same request: one that is complete already is not streamed again.
+    It is the same generation as that of `generate` with the same request. A complete one is not streamed again. Where
+    no stream is available, the wait goes on by polling.
 
     Args:
-        prompt, model, credentials, output_type, timeout, sample, poll, on_ambiguous, **openai_parameters: As for
-            `generate`; without a stream, the wait goes on by polling.
-        on_delta: Takes every chunk as it comes. It is called on another thread, and must be quick.
-        log_lines: Write the answer into the run's log as well, line by line.
+        prompt: As for `generate`.
+        model: As for `generate`.
+        on_delta: Is called with every chunk, on another thread. It must return quickly.
+        log_lines: Write the answer to the log of the run as well, line by line.
+        credentials: As for `generate`.
+        output_type: As for `generate`.
+        timeout: As for `generate`.
+        sample: As for `generate`.
+        poll: As for `generate`.
+        on_ambiguous: As for `generate`.
+        **openai_parameters: As for `generate`.
+
+    Returns:
+        The generation with its result, and with the reasoning of a thinking model.
+
+    Raises:
+        FoxAPIError: As for `generate`.
 
     Example:
         stream_generation("Tell a story.", model="gpt-5.5", on_delta=lambda chunk: print(chunk.text, end=""))
     """
     refuse_options(openai_parameters)
-    lines = LineLog() if log_lines else None
+    lines = LineLogger() if log_lines else None
 
     def take(chunk: ChatCompletionChunk) -> None:
         if lines:
@@ -167,31 +182,38 @@ async def _submit_generation(
     on_ambiguous: OnAmbiguous | None = None,
     **openai_parameters: Any,
 ) -> SubmittedGeneration:
-    """Submit a generation and do not wait for it. An equal request that was paid for already is not paid for again.
+    """Submit a generation and return without waiting for its result. Equal requests are paid for once.
 
-    With `refresh_cache` it pays anew, for whoever waits for it; `generate` goes on giving out what it had.
+    With `refresh_cache` it pays again. `wait_for_generation` then has the new result, `generate` still the former one.
 
     Args:
-        prompt, model, credentials, output_type, sample, stream, on_ambiguous, **openai_parameters: As for `generate`.
+        prompt: As for `generate`.
+        model: As for `generate`.
+        credentials: As for `generate`.
+        output_type: As for `generate`.
+        sample: As for `generate`.
+        stream: As for `generate`.
+        on_ambiguous: As for `generate`.
+        **openai_parameters: As for `generate`.
 
     Returns:
-        What `wait_for_generation` takes, in this flow run or anywhere else.
+        The argument for `wait_for_generation`, in this flow run or any other.
 
     Raises:
-        FoxAPIError: As for `generate`, of those that come before the wait.
+        FoxAPIError: As for `generate`, except for the errors of the wait.
     """
-    ask = await _ask(
+    call = await _call(
         prompt,
+        WaitOptions(stream=stream),
         model=model,
         credentials=credentials,
         output_type=output_type,
         sample=sample,
-        stream=stream,
         on_ambiguous=on_ambiguous,
         parameters=openai_parameters,
     )
-    found = await service().submit(ask)
-    return SubmittedGeneration(generation_id=found.generation_id, model=model, key=ask.paid_key, origin=found.origin)
+    paid = await current_engine().submit(call)
+    return SubmittedGeneration(generation_id=paid.generation_id, model=model, key=call.paid_key, origin=paid.origin)
 
 
 async def _wait_for_generation(
@@ -204,65 +226,71 @@ async def _wait_for_generation(
     on_delta: OnDelta | None = None,
     poll: PollPolicy | None = None,
 ) -> Generation[T]:
-    """Wait for a generation that was submitted, in this flow run or anywhere else. This costs nothing (contract §3).
+    """Wait for a submitted generation and return its result. This costs nothing.
 
     Args:
-        generation: What `submit_generation` returned, or the id alone.
-        credentials, output_type, timeout, stream, on_delta, poll: As for `generate`.
+        generation: The result of `submit_generation`, in this flow run or any other, or a generation id.
+        credentials: As for `generate`.
+        output_type: As for `generate`.
+        timeout: As for `generate`.
+        stream: As for `generate`.
+        on_delta: As for `generate`.
+        poll: As for `generate`.
+
+    Returns:
+        The generation with its result.
 
     Raises:
-        NotFound: FoxAPI does not know it.
-        GenerationFailed, GenerationTimeout, OutputInvalid, FoxAPIError: As for `generate`.
+        NotFound: FoxAPI does not know the generation.
+        GenerationFailed: FoxAPI accepted the generation, and it failed.
+        GenerationTimeout: The wait is over, the generation is not.
+        OutputInvalid: The answer does not validate as `output_type`; the error has the answer.
+        FoxAPIError: Any other error.
     """
+    wait = WaitOptions(timeout, _ADAPTIVE if poll is None else poll, stream, on_delta)
     block = await FoxAPICredentials.aresolve(credentials)
-    submitted = generation if isinstance(generation, SubmittedGeneration) else None
-    wanted = Wanted(
-        generation_id=submitted.generation_id if submitted else str(generation),
-        account=block.account_name,
-        model=submitted.model if submitted else "",
-        key=submitted.key if submitted else None,
-        timeout=_checked_timeout(timeout),
-        poll=_checked_poll(poll),
-        stream=stream,
-        on_delta=on_delta,
-    )
-    return _finished(await service().collect(block, wanted), output_type)
+    if isinstance(generation, SubmittedGeneration):
+        ref = GenerationRef(generation.generation_id, block.account_name, generation.model, generation.key)
+    else:
+        ref = GenerationRef(str(generation), block.account_name)
+    return _finished(await current_engine().collect(block.client_config, ref, wait), output_type)
 
 
-async def _ask(
+async def _call(
     prompt: Prompt,
+    wait: WaitOptions,
     *,
     model: str,
     credentials: Credentials,
     output_type: Any,
     sample: int,
-    stream: bool,
     on_ambiguous: OnAmbiguous | None,
     parameters: dict[str, Any],
 ) -> GenerationCall:
     if on_ambiguous not in (None, "raise", "resubmit"):
         raise InvalidRequest(f"on_ambiguous: {on_ambiguous!r}; give 'raise' or 'resubmit'", field="on_ambiguous")
-    request = build_request(prompt, model=model, output_type=output_type, stream=stream, parameters=parameters)
+    request = build_request(prompt, model=model, output_type=output_type, stream=wait.stream, parameters=parameters)
     block = await FoxAPICredentials.aresolve(credentials)
+    config, account = block.client_config, block.account_name
     has_attachments = any(True for _ in request.attachments())
     digests = await asyncio.to_thread(digests_of, request) if has_attachments else {}
-    key = generation_key(request, account=block.account_name, base_url=block.origin, sample=sample, digests=digests)
+    key = generation_key(request, account=account, base_url=config.base_url, sample=sample, digests=digests)
     return GenerationCall(
         request=request,
-        credentials=block,
+        config=config,
+        account=account,
         key=key,
         digests=digests,
         cache_scope=cache_scope_of_run(key),
         claimant=current_claimant(),
         on_ambiguous=on_ambiguous or current_settings().on_ambiguous,
-        stream=stream,
+        wait=wait,
     )
 
 
 def _finished(generation: Generation[Any], output_type: Any) -> Generation[Any]:
-    log_generation(generation)
     if generation.completion is None and (transaction := get_transaction()) is not None:
-        # Links to media end after a day (contract §3); Prefect would keep them for ever.
+        # Links to media expire after a day. Prefect would keep them without limit.
         transaction.write_on_commit = False
     return generation if output_type is None else _parsed(generation, output_schema(output_type))
 
@@ -271,32 +299,7 @@ def _parsed(generation: Generation[Any], schema: OutputSchema) -> Generation[Any
     try:
         return generation.model_copy(update={"parsed": schema.parse(generation.text)})
     except ValidationError as error:
-        cut = ' (it was cut off: finish_reason is "length", so raise max_tokens)'
-        raise OutputInvalid(
-            f"the answer of generation {generation.generation_id} is not a valid {schema.name}"
-            f"{cut if generation.finish_reason == 'length' else ''}: {error.error_count()} errors; it is kept, and "
-            "sample=1 asks again",
-            text=generation.text,
-            errors=errors_of(error),
-            generation=generation,
-            generation_id=generation.generation_id,
-        ) from error
-
-
-def _checked_timeout(timeout: Any) -> float | None:
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise InvalidRequest(
-            f"timeout: {timeout!r} is not a positive number of seconds; give one, or None", field="timeout"
-        )
-    return timeout
-
-
-def _checked_poll(poll: Any) -> PollPolicy:
-    if not isinstance(poll, PollPolicy | None):
-        raise InvalidRequest(
-            f"poll: {poll!r} is not a PollPolicy; PollPolicy(interval=5) asks every 5 seconds", field="poll"
-        )
-    return poll or PollPolicy()
+        raise output_invalid(generation, f"a valid {schema.name}", error) from error
 
 
 generate, agenerate = task_pair(_generate, cache_policy=GenerationCachePolicy())

@@ -133,7 +133,7 @@ def sleeping_in_flow(count: int) -> dict[str, Any]:
     from prefect_foxapi.models.generations import Generation, GenerationSnapshot
 
     lengths = durations(count)
-    completed = json.loads((ROOT / "tests" / "wire" / "task_completed.json").read_text())
+    completed = json.loads((ROOT / "tests" / "api_payloads" / "task_completed.json").read_text())
     made = Generation.from_snapshot(GenerationSnapshot.model_validate(completed), origin="billed", latency=1.0)
 
     @task(cache_policy=INPUTS, result_serializer="json")

@@ -1,4 +1,4 @@
-"""Emulators, and a plain HTTP client of them: ours is not used here, so that the two cannot agree on a mistake."""
+"""Emulators, and plain HTTP clients of them. `FoxAPIClient` is not used, since both could share a mistake."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ import pytest
 
 from prefect_foxapi.emulator import Emulator
 
-WIRE = Path(__file__).parent.parent / "wire"
+API_PAYLOADS = Path(__file__).parents[1] / "api_payloads"
 Start = Callable[..., Emulator]
 Connect = Callable[..., httpx.Client]
 Fetch = Callable[[str], httpx.Response]
 
 
 @pytest.fixture
-def wire() -> Callable[[str], Any]:
-    """Reads a payload of the contract."""
-    return lambda name: json.loads((WIRE / f"{name}.json").read_text())
+def payload() -> Callable[[str], Any]:
+    """Reads an example payload of the API."""
+    return lambda name: json.loads((API_PAYLOADS / f"{name}.json").read_text())
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts emulators, with a stepped clock unless told otherwise."""
+    """Starts emulators, by default with a stepped clock."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Emulator(**{"stepped": True, "duration": 10.0, **options}))
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Makes HTTP clients of an emulator."""
+    """Creates HTTP clients of an emulator."""
     with ExitStack() as stack:
 
-        def make(emulator: Emulator, **headers: str | None) -> httpx.Client:
-            given = {"authorization": f"Bearer {emulator.api_key}", "user-agent": "emulator-tests/1", **headers}
-            kept = {name: value for name, value in given.items() if value is not None}
-            # There is no TLS to verify, and loading the certificates would take longer than a test.
-            client = httpx.Client(base_url=emulator.url, headers=kept, timeout=10, verify=False)
-            if given["user-agent"] is None:
+        def create(emulator: Emulator, **headers: str | None) -> httpx.Client:
+            sent = {"authorization": f"Bearer {emulator.api_key}", "user-agent": "emulator-tests/1", **headers}
+            present = {name: value for name, value in sent.items() if value is not None}
+            # There is no TLS, and loading the certificates takes longer than a test.
+            client = httpx.Client(base_url=emulator.url, headers=present, timeout=10, verify=False)
+            if sent["user-agent"] is None:
                 del client.headers["user-agent"]
             return stack.enter_context(client)
 
-        yield make
+        yield create
 
 
 @pytest.fixture
 def emulator(start: Start) -> Emulator:
-    """An emulator with a stepped clock, in which a generation takes ten seconds."""
+    """An emulator with a stepped clock. A generation takes ten seconds."""
     return start()
 
 
@@ -63,18 +63,18 @@ def api(emulator: Emulator, connect: Connect) -> httpx.Client:
 
 @pytest.fixture
 def fetch() -> Iterator[Fetch]:
-    """Gets a URL as anybody could, without a key."""
+    """Gets a URL without an API key."""
     with httpx.Client(verify=False) as client:
         yield client.get
 
 
 @pytest.fixture
 def submit(api: httpx.Client) -> Callable[..., dict[str, Any]]:
-    """Submits a generation that must be accepted."""
+    """Submits a generation, which must be accepted, and returns the response."""
 
-    def act(prompt: str | list[Any] = "count 1 to 3", *, model: str = "gpt-5.5", **further: Any) -> dict[str, Any]:
+    def act(prompt: str | list[Any] = "count 1 to 3", *, model: str = "gpt-5.5", **fields: Any) -> dict[str, Any]:
         messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-        body = {"model": model, "messages": messages, **further}
+        body = {"model": model, "messages": messages, **fields}
         response = api.post("/v1/llm/generations", content=json.dumps(body))
         assert response.status_code == 200, response.text
         return response.json()
@@ -84,10 +84,10 @@ def submit(api: httpx.Client) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def answer(emulator: Emulator, api: httpx.Client, submit: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
-    """Submits a generation, lets it end, and gives its completion."""
+    """Submits a generation, waits for its end, and returns the completion."""
 
-    def act(*args: Any, **further: Any) -> dict[str, Any]:
-        generation_id = submit(*args, **further)["id"]
+    def act(*args: Any, **fields: Any) -> dict[str, Any]:
+        generation_id = submit(*args, **fields)["id"]
         emulator.advance(10)
         return api.get(f"/v1/tasks/{generation_id}").json()["results"][0]
 

@@ -1,8 +1,9 @@
-"""The emulator as a process of its own, steered over HTTP."""
+"""The emulator as a separate process, controlled over HTTP."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import signal
 import socket
@@ -18,9 +19,10 @@ import aiohttp
 import httpx
 import pytest
 
-from prefect_foxapi.emulator.app import build_app
-from prefect_foxapi.emulator.clock import Clock
-from prefect_foxapi.emulator.gateway import Gateway
+from prefect_foxapi.emulator.__main__ import run
+from prefect_foxapi.emulator.http.app import build_app
+from prefect_foxapi.emulator.state.clock import Clock
+from prefect_foxapi.emulator.state.service import EmulatedService
 from tests.emulator.conftest import Start
 
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "count 1 to 3"}]}
@@ -33,7 +35,7 @@ def command(*options: str) -> list[str]:
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """A process that listens, and a client of it; it must end well and have complained of nothing."""
+    """Yields a process that listens, and a client of it. The process must exit with 0 and print nothing else."""
     process = subprocess.Popen(
         command("--port", "0", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -45,8 +47,8 @@ def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client
             yield process, api
     finally:
         process.send_signal(signal.SIGTERM)
-        output, complaints = process.communicate(timeout=20)
-    assert (process.returncode, output, complaints) == (0, "", "")
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, "", "")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +63,12 @@ def api(shared: httpx.Client) -> httpx.Client:
     return shared
 
 
-def test_the_port_is_as_told() -> None:
+def test_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = subprocess.run(command("--port", str(port)), capture_output=True, text=True, timeout=30, check=False)
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"error: cannot listen on 127.0.0.1:{port}:")
+    assert f"127.0.0.1:{port}" in refused.stderr
     process = subprocess.Popen(command("--port", str(port)), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == f"FoxAPI emulator on http://127.0.0.1:{port}\n"
@@ -75,7 +77,7 @@ def test_the_port_is_as_told() -> None:
     assert process.returncode == 0
 
 
-def test_a_generation_and_the_ledger(api: httpx.Client) -> None:
+def test_generation_and_ledger(api: httpx.Client) -> None:
     accepted = api.post("/v1/llm/generations", json=BODY).json()
     now = api.post("/emulator/clock/advance", json={"seconds": 10}).json()["now"]
     assert api.get(f"/v1/tasks/{accepted['id']}").json()["status"] == "completed"
@@ -114,7 +116,7 @@ def test_faults_scripts_and_counts(api: httpx.Client) -> None:
     assert api.get("/emulator/counts").json() == {"POST submit": 2, "GET task": 3}
 
 
-def test_reset_forgets(api: httpx.Client) -> None:
+def test_reset_deletes_everything(api: httpx.Client) -> None:
     accepted = api.post("/v1/llm/generations", json=BODY).json()
     url = api.post("/v1/files/upload/base64", json={"file_data": "aGVsbG8="}).json()["url"]
     api.post("/emulator/faults", json={"kind": "status"})
@@ -139,18 +141,18 @@ def test_reset_forgets(api: httpx.Client) -> None:
         ("clock/advance", "[]"),
     ],
 )
-def test_control_calls_that_make_no_sense(path: str, body: str, api: httpx.Client) -> None:
+def test_invalid_admin_requests(path: str, body: str, api: httpx.Client) -> None:
     response = api.post(f"/emulator/{path}", content=body)
     assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_a_browsers_page_cannot_steer_it(api: httpx.Client) -> None:
+def test_web_pages_cannot_use_the_admin_routes(api: httpx.Client) -> None:
     assert api.post("/emulator/reset", headers={"origin": "https://example.com"}).status_code == 403
 
 
 @pytest.mark.parametrize(("client", "status"), [("203.0.113.9", 403), ("127.0.0.1", 200), ("::1", 200)])
-async def test_other_machines_cannot_steer_it(client: str, status: int, start: Start) -> None:
-    app = build_app(Gateway(start().settings, Clock()))
+async def test_other_machines_cannot_use_the_admin_routes(client: str, status: int, start: Start) -> None:
+    app = build_app(EmulatedService(start().settings, Clock()))
     transport = httpx.ASGITransport(app, client=(client, 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://emulator", headers=HEADERS) as api:
         assert (await api.post("/emulator/reset")).status_code == status
@@ -174,34 +176,85 @@ def test_options_and_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "named"),
     [
-        (["--duration", "soon"], "error: "),
-        (["--faults", "/nonexistent.json"], "error: "),
-        (["--jitter", "2"], "error: "),
-        (["--port", "many"], "usage: "),
+        (["--duration", "soon"], "soon"),
+        (["--faults", "/nonexistent.json"], "/nonexistent.json"),
+        (["--jitter", "2"], "jitter"),
+        (["--port", "many"], "--port"),
+        (["--colour", "red"], "--colour"),
     ],
 )
-def test_options_that_make_no_sense(options: list[str], complaint: str) -> None:
+def test_invalid_options(options: list[str], named: str) -> None:
     refused = subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(complaint)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert named in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "named"),
+    [
+        ("--faults", '[{"kind": "status"}, {"kind": "status", "probability": 2}]', "probability"),
+        ("--faults", '{"kind": "vanish", "endpoint": "submit"}', "vanish"),
+        ("--scripts", '{"answer": "x"}', "when"),
+        ("--scripts", "no JSON", "line 1"),
+    ],
+)
+def test_invalid_files(option: str, content: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "given.json").write_text(content)
+    options = (option, str(tmp_path / "given.json"))
+    refused = subprocess.run(command(*options), capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert named in refused.stderr
+
+
+def test_help_names_every_option_and_exit_code() -> None:
+    shown = subprocess.run(command("--help"), capture_output=True, text=True, timeout=30, check=True)
+    for name in inspect.signature(run).parameters:
+        assert f"--{name.replace('_', '-')} " in shown.stdout
+    codes = [line.split()[0] for line in shown.stdout.partition("Exit codes")[2].splitlines() if line.strip()]
+    assert codes == ["0", "1", "2"]
+
+
+PARENT = """
+import sys
+from cyclopts import App
+from prefect_foxapi.emulator.__main__ import app
+parent = App(name="parent")
+parent.command(app, name="emulator")
+assert "prefect" not in sys.modules
+parent(["emulator", "--port", sys.argv[1]])
+"""
+
+
+def test_command_can_be_mounted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        mounted = [sys.executable, "-W", "error", "-c", PARENT]
+        refused = subprocess.run([*mounted, port], capture_output=True, text=True, timeout=30, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    process = subprocess.Popen([*mounted, "0"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("FoxAPI emulator on http://127.0.0.1:")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    process.stdout.close()
 
 
 async def test_500_streams_at_once() -> None:
     count = 500
     with running("--duration", "1.5", "--max-chunks", "8") as (_, api):
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(str(api.base_url), headers=HEADERS, connector=connector) as many:
+        async with aiohttp.ClientSession(str(api.base_url), headers=HEADERS, connector=connector) as session:
 
             async def read(number: int) -> tuple[int, int]:
                 messages = [{"role": "user", "content": f"number {number}"}]
                 body = {**BODY, "messages": messages, "stream": True}
-                async with many.post("/v1/llm/generations", json=body) as response:
+                async with session.post("/v1/llm/generations", json=body) as response:
                     accepted: dict[str, Any] = await response.json()
-                async with many.get(accepted["stream"]["url"]) as response:
+                async with session.get(accepted["stream"]["url"]) as response:
                     text = await response.text()
-                return text.count("signal: chunk"), text.count("signal: done")
+                return text.count("event: chunk"), text.count("event: done")
 
             seen = await asyncio.gather(*(read(number) for number in range(count)))
         assert {done for _, done in seen} == {1}

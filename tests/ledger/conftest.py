@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from prefect_foxapi.ledger import Ledger
-from tests.ledger.postgres import PostgresForTests
-from tests.ledger.world import Clock, MakeLedger, sqlite_url
+from tests.support.factories import Clock, MakeLedger, sqlite_url
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ async def make_ledger(clock: Clock, tmp_path: Path) -> AsyncIterator[MakeLedger]
 
         def make(url: str, **options: Any) -> Ledger:
             options.setdefault("clock", clock)
-            options.setdefault("spill_folder", tmp_path / "spill")
+            options.setdefault("recovery_folder", tmp_path / "spill")
             ledger = Ledger(url, **options)
             stack.push_async_callback(ledger.aclose)
             return ledger

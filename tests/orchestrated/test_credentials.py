@@ -40,7 +40,7 @@ def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOXAPI_BASE_URL", "https://fox.example.com/")
     credentials = FoxAPICredentials.from_env()
     assert credentials.api_key.get_secret_value() == "sk-of-the-environment"
-    assert credentials.origin == "https://fox.example.com"
+    assert credentials.client_config.base_url == "https://fox.example.com"
 
 
 def test_the_key_is_masked(credentials: FoxAPICredentials) -> None:

@@ -18,10 +18,10 @@ from prefect.settings import (
 from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.tasks.event_loop import close_background
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.callers import Caller
 from tests.pay_once.fork_server import ForkServer
 from tests.pay_once.programs import credentials as credentials_for
+from tests.support.postgres import PostgresForTests
 
 
 @pytest.fixture(scope="session")

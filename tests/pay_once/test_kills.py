@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.kill_harness import KillHarness
+from tests.support.postgres import PostgresForTests
 
 KILLS = 4
 SIZE = 16

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from prefect_foxapi.emulator import Emulator
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.fork_server import ForkServer
 from tests.pay_once.servers import prefect_server
+from tests.support.postgres import PostgresForTests
 
 PROBE = "tests.pay_once.leak_probe:leave_traces"
 TABLES = ("foxapi_generations", "foxapi_submissions", "foxapi_decisions", "foxapi_uploads")

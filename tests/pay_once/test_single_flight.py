@@ -17,9 +17,9 @@ from prefect import flow
 
 from prefect_foxapi import NotFound, asubmit_generation, await_for_generation
 from prefect_foxapi.emulator import Emulator
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.fork_server import Child, ForkServer
 from tests.pay_once.programs import CONNECT_TIMEOUT, MODEL, SUBMIT_TIMEOUT, credentials
+from tests.support.postgres import PostgresForTests
 
 ASK = "tests.pay_once.callers:ask_the_same"
 KEYS = ("sk-one-account", "sk-another-account")

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.servers import prefect_server
 from tests.soak.suites import Figures, Surroundings, faults, kills, properties, single_flight, streams
+from tests.support.postgres import PostgresForTests
 
 SUITES: dict[str, Callable[[Surroundings], list[Figures]]] = {
     "kills": kills,

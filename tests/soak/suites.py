@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from prefect_foxapi.emulator import Emulator
-from tests.ledger.postgres import PostgresForTests
 from tests.pay_once.fork_server import ROOT, ForkServer
 from tests.pay_once.kill_harness import KillHarness
 from tests.soak.streaming import stream_many
+from tests.support.postgres import PostgresForTests
 
 KILLS = 300
 FAULTY_FLOWS = 40

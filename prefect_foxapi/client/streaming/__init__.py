@@ -1,1 +1,1 @@
-"""From bytes to chunks, through broken connections."""
+"""Streams: from bytes to events, to chunks, to an answer, over several connections."""

@@ -1,82 +1,81 @@
-"""Reading the stream of a generation, through as many connections as it takes (contract §4)."""
+"""The chunks of a stream, over several connections: a connection that breaks is replaced by another one."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
 import httpx
 
-from prefect_foxapi.client.poll_policy import RetryPolicy
-from prefect_foxapi.client.responses import redacted, translate_transport_errors
-from prefect_foxapi.client.retry import Sleep, may_repeat_read
-from prefect_foxapi.client.streaming.sse import StreamReader
+from prefect_foxapi.client.responses import translate_transport_errors
+from prefect_foxapi.client.retry import RetryPolicy, Sleep, may_repeat_read
+from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, ServiceUnavailable
 from prefect_foxapi.hooks import Hook, StreamResumed, emit
-from prefect_foxapi.models.generations import ChatCompletionChunk
+from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.redaction import redacted
 
 DEFAULT_SILENCE = 60.0
 
 
 class StreamSource(Protocol):
-    """What the reading needs of a client."""
+    """The part of a client that reads streams."""
 
     @property
     def retry(self) -> RetryPolicy:
-        """How often a broken stream is opened again."""
+        """How often a broken stream is resumed."""
         ...
 
     @property
     def sleep(self) -> Sleep:
-        """Waits."""
+        """Waits for seconds."""
         ...
 
     @property
     def hooks(self) -> Sequence[Hook]:
-        """Who wants to know."""
+        """Called with what happens."""
         ...
 
     def open_stream(
         self, generation_id: str, *, offset: int, silence: float
     ) -> AbstractAsyncContextManager[httpx.Response]:
-        """Open the stream at chunk `offset`."""
+        """Open the stream at the chunk with the number `offset`."""
         ...
 
 
 async def read_stream(
     source: StreamSource, generation_id: str, reader: StreamReader, *, silence: float = DEFAULT_SILENCE
 ) -> AsyncGenerator[ChatCompletionChunk, None]:
-    """The chunks of a generation as they come, each once, until `done`.
+    """Yield the chunks of a generation as they arrive, each one once, until `done`.
 
-    A connection that breaks, falls silent or ends without `done` is made again at the first chunk not yet seen. Only
-    failures in a row count against the retry policy: a stream that goes on has all of them again.
+    A connection that breaks, is silent, or ends without `done` is replaced at the first chunk that was not received.
+    The retry policy limits consecutive failures: each chunk resets their number.
 
     Args:
         source: A client.
-        generation_id: Which generation; it was submitted with `stream=True`.
-        reader: Where the chunks are gathered.
+        generation_id: A generation that was submitted with `stream=True`.
+        reader: Receives the chunks.
         silence: Seconds without a byte after which a connection counts as broken.
 
     Raises:
-        NotFound: There is no such stream, or not any more.
+        NotFound: FoxAPI has no such stream. It keeps chunks for 15 minutes.
         GenerationFailed: The stream says that the generation failed.
-        ServiceUnavailable, UnreadableResponse, RateLimited: The stream cannot be had now.
+        ServiceUnavailable: The connections broke, or were not established.
+        UnreadableResponse: The stream is not in FoxAPI's format.
+        RateLimited: FoxAPI refused the connections.
     """
     failures = 0
     while True:
         broken: FoxAPIError
         try:
             async with source.open_stream(generation_id, offset=reader.offset, silence=silence) as response:
-                reader.restarted()
                 with translate_transport_errors(paid=False, generation_id=generation_id):
-                    async for block in response.aiter_bytes():
-                        for chunk in reader.feed(block):
+                    async with aclosing(reader.read(response)) as chunks:
+                        async for chunk in chunks:
                             failures = 0
                             yield chunk
-                        if reader.finished:
-                            break
             if reader.failure is not None:
                 said = redacted(str(reader.failure))
                 raise GenerationFailed(f"the stream ended with an error: {said}", generation_id=generation_id)
@@ -91,5 +90,5 @@ async def read_stream(
         if failures >= source.retry.attempts:
             raise broken
         emit(source.hooks, StreamResumed(generation_id, reader.offset, str(broken)))
-        # The first resumption is at once: a long answer outlives many a connection, and nothing is wrong yet.
+        # The first retry has no delay: a long answer outlives connections without any fault.
         await source.sleep(0 if failures == 1 else source.retry.delay(failures - 1, None, random.random))

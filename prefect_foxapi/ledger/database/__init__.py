@@ -1,1 +1,1 @@
-"""How a transaction runs, per database."""
+"""The databases that can hold a ledger, and how a transaction runs in each."""

@@ -1,4 +1,4 @@
-"""The database that the ledger lives in: one transaction after the other, durable when it returns."""
+"""The interface of the databases, and the choice of one by URL."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["Database", "open_database"]
 
 T = TypeVar("T")
 
-_BUSY = 30.0
-"""How long to wait for another process's transaction, in seconds."""
+_LOCK_TIMEOUT = 30.0
+"""Seconds to wait for a lock that another process holds."""
 
 
 class Database(Protocol):
-    """Where the ledger lives.
+    """A database that holds a ledger.
 
     Attributes:
-        where: Its name for messages, without a password.
-        spill_folder: Where to keep what cannot be written to it, by default.
+        where: Its URL for messages, without the password.
+        recovery_folder: Default folder of the recovery log, if the database has one.
     """
 
     where: str
-    spill_folder: Path | None
+    recovery_folder: Path | None
 
     def exists(self) -> bool:
-        """Whether there is anything yet, as far as that can be seen without connecting."""
+        """Return whether the database exists, as far as can be seen without connecting to it."""
         ...
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
-        """Do `work` in one transaction, durable on return; with the schema made on first use."""
+        """Run `work` in a transaction, which is durable on return. The first call creates the schema."""
         ...
 
     async def aclose(self) -> None:
@@ -45,42 +45,43 @@ class Database(Protocol):
 
 
 def open_database(url: str, *, synchronous: str = "FULL") -> Database:
-    """Return the database that `url` names, without touching it yet.
+    """Return the database of a URL, without connecting to it.
 
     Args:
         url: `sqlite:///path`, `postgresql://…`, or the same with `+aiosqlite` and `+asyncpg`. SQLite takes
             `?timeout=`, the seconds to wait for another process's lock.
-        synchronous: SQLite's setting. Anything but `FULL` and `EXTRA` can lose what was paid for when the power fails.
+        synchronous: SQLite's `PRAGMA synchronous`. With anything but `FULL` and `EXTRA`, a power failure can lose paid
+            generations.
 
     Raises:
-        LedgerError: The URL names no database that can hold a ledger.
+        LedgerError: The URL is invalid, or its database cannot hold a ledger.
     """
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres:") else url)
     except (ArgumentError, ValueError):
         parsed = None
     if parsed is None or "@" in (parsed.host or ""):
-        # Without the cause or any part of the URL, which may be one of the password.
+        # Without the cause and the URL, any part of which may be of the password.
         raise LedgerError(
-            "the ledger's URL cannot be understood; sqlite:///path or postgresql://user:password@host/database will "
-            "do, and percent-encode @ : / in a password"
+            "the ledger's URL is invalid: use sqlite:///path or postgresql://user:password@host/database, and "
+            "percent-encode @ : / in a password"
         )
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:") or "memory" in parsed.query.get("mode", ""):
-            raise LedgerError("a ledger in memory would forget what was paid for: give a path (sqlite:///path)")
-        timeout = _patience(parsed)
+            raise LedgerError("a ledger in memory would be lost with the process: use a file (sqlite:///path)")
+        timeout = _lock_timeout(parsed)
         return SQLite(Path(str(parsed.database)).expanduser(), synchronous=synchronous, timeout=timeout)
     if backend == "postgresql":
-        # Imported where it is used: who has a file need not wait for asyncpg.
+        # Imported here, so that users of SQLite do not wait for asyncpg.
         from prefect_foxapi.ledger.database.postgresql import PostgreSQL
 
-        return PostgreSQL(parsed, timeout=_BUSY)
-    raise LedgerError(f"a ledger cannot live in {backend!r}: use sqlite:///path or postgresql://…")
+        return PostgreSQL(parsed, timeout=_LOCK_TIMEOUT)
+    raise LedgerError(f"a {backend!r} database cannot hold a ledger: use sqlite:///path or postgresql://…")
 
 
-def _patience(url: URL) -> float:
+def _lock_timeout(url: URL) -> float:
     try:
-        return float(str(url.query.get("timeout", _BUSY)))
+        return float(str(url.query.get("timeout", _LOCK_TIMEOUT)))
     except ValueError:
-        raise LedgerError(f"the ledger's URL: timeout={url.query['timeout']!r} is no number of seconds") from None
+        raise LedgerError(f"the ledger's URL: timeout={url.query['timeout']!r} is not a number of seconds") from None

@@ -1,4 +1,4 @@
-"""What a database's failure means, and what to do about it."""
+"""Classifies the errors of databases, and explains them to users."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from prefect_foxapi.errors import LedgerError
 
-__all__ = ["concerns_all", "explain", "is_about_data", "is_contention", "is_disconnect"]
+__all__ = ["Conflict", "concerns_all", "explain", "is_about_data", "is_contention", "is_disconnect"]
 
-# Fragments of SQLite's messages: its error codes are only there from Python 3.11 on.
+# By a part of SQLite's message.
 _SQLITE = {
-    "database is locked": "another process has held the ledger for too long: look for one that hangs, then try again",
+    "database is locked": "another process has locked the ledger for too long: find the one that hangs, then try again",
     "disk is full": "the disk is full: free some space, then try again",
     "disk i/o error": "the disk failed, or a limit on file sizes was reached: check both, then try again",
-    "not a database": "the file is not a ledger, or is damaged: move it away together with its -wal and -shm files "
-    "(what it held may be paid for again), or restore a backup",
+    "not a database": "the file is not a ledger, or is damaged: restore a backup, or move the file away with "
+    "its -wal and -shm files (then its generations may be paid for again)",
     "malformed": "the file is damaged: save it with `sqlite3 FILE .recover`, or restore a backup",
     "readonly database": "the file cannot be written: give this user the permission to write it and its folder",
     "unable to open": "the file cannot be opened: check its folder and the permissions",
@@ -25,22 +25,26 @@ _SQLITE = {
 # By SQLSTATE, or its class of two characters.
 _POSTGRESQL = {
     "08": "the database server went away: check that it runs, then try again",
-    "25006": "the database takes no writes (a standby?): use the primary's URL",
+    "25006": "the database is read-only (a standby?): use the URL of the primary",
     "28": "the database refused the user or the password: check the ledger's URL",
     "3D000": "there is no such database: create it, or check the ledger's URL",
-    "42501": "the user may not do this: grant it CREATE on the schema, and all on its tables",
+    "42501": "the user lacks a permission: grant it CREATE on the schema, and ALL on its tables",
     "53100": "the database's disk is full: free some space there, then try again",
     "53300": "the database has no connection left: raise max_connections, or run fewer processes",
-    "53": "the database has run out of something: see its log",
+    "53": "the database has run out of a resource: see its log",
     "57": "the database server is shutting down or starting up: try again when it runs",
     "58": "the database's disk failed: see its log",
 }
-# Deadlock, serialization failure, and a row that another transaction has just made.
+# Deadlock, serialization failure, and a row that another transaction has just inserted.
 _CONTENTION = {"40P01", "40001", "23505"}
 
 
+class Conflict(Exception):
+    """Another transaction changed the same rows first. Nothing was written, and the work has to be repeated."""
+
+
 def sqlstate(error: BaseException | None) -> str:
-    """Return PostgreSQL's code of what happened, or nothing."""
+    """Return the SQLSTATE of a PostgreSQL error, or an empty string."""
     while error is not None:
         code = getattr(error, "sqlstate", None) or getattr(getattr(error, "orig", None), "sqlstate", None)
         if isinstance(code, str):
@@ -50,16 +54,16 @@ def sqlstate(error: BaseException | None) -> str:
 
 
 def is_disconnect(error: BaseException) -> bool:
-    """Whether the connection is gone, so that a fresh one may do."""
+    """Return whether the connection broke, so that a new one may work."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    # What asyncpg finds out by itself has no code of the server, and not all of it is known to SQLAlchemy.
+    # Errors that asyncpg raises itself have no SQLSTATE, and SQLAlchemy does not classify all of them.
     by_client = not sqlstate(error) and type(_original(error)).__module__.startswith("asyncpg.")
     return (by_client and not is_about_data(error)) or sqlstate(error) in ("57P01", "57P02")
 
 
 def _original(error: BaseException) -> BaseException:
-    # SQLAlchemy's error has the adapter's as its `orig`, and that has the driver's as its cause.
+    # SQLAlchemy's error has the adapter's error as its `orig`, whose cause is the driver's error.
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
         return error.__cause__ or error
@@ -67,31 +71,31 @@ def _original(error: BaseException) -> BaseException:
 
 
 def is_contention(error: BaseException) -> bool:
-    """Whether another transaction was in the way: nothing was written, and the same work can be done again."""
+    """Return whether a concurrent transaction caused the error: nothing was written, and the work can be repeated."""
     return sqlstate(error) in _CONTENTION
 
 
 def is_about_data(error: BaseException) -> bool:
-    """Whether a value is to blame, which no later attempt can write either."""
+    """Return whether a value caused the error, so that no later attempt can succeed."""
     if is_contention(error):
         return False
     original = _original(error)
-    # SQLAlchemy's and asyncpg's own are both of that name.
+    # The classes of SQLAlchemy and of asyncpg have the same names.
     by_name = type(original).__name__ in ("DataError", "IntegrityError")
     return by_name or isinstance(original, (UnicodeError, OverflowError)) or sqlstate(error)[:2] in ("22", "23")
 
 
 def concerns_all(error: BaseException) -> bool:
-    """Whether every operation of a transaction fails alike, so that it is of no use to try them one by one."""
+    """Return whether every operation of a transaction would fail with this error, so that retrying each is useless."""
     if isinstance(error, (LedgerError, OSError, asyncio.TimeoutError, sqlite3.Error, OperationalError, InterfaceError)):
         return True
     return is_disconnect(error) or sqlstate(error)[:2] in ("08", "25", "28", "3D", "42", "53", "57", "58")
 
 
 def explain(error: BaseException, where: str) -> LedgerError:
-    """Make the error that users see. `where` names the ledger without its password."""
+    """Return the error for users. `where` is the URL of the ledger without its password."""
     if isinstance(error, LedgerError):
-        # One failure, several callers: each of them adds its own data and gets its own traceback.
+        # Several callers can get the same failure: each adds its own data and gets its own traceback.
         return LedgerError(error.message, key=error.key, generation_id=error.generation_id)
     return LedgerError(f"the ledger {where} cannot be read or written: {_remedy(error)}")
 
@@ -101,11 +105,11 @@ def _remedy(error: BaseException) -> str:
     remedy = _POSTGRESQL.get(code) or _POSTGRESQL.get(code[:2])
     if remedy:
         return remedy
-    # Not found: a Unix socket of a server that does not run. SQLite's folders are made, so it is never one of those.
+    # FileNotFoundError is the Unix socket of a server that does not run: SQLite's folders are created on first use.
     if isinstance(error, (ConnectionError, FileNotFoundError, asyncio.TimeoutError, TimeoutError)):
         return (
-            "the database server does not answer, or somebody holds a lock: check that it runs, and that the ledger's "
-            "URL is right"
+            "the database server does not answer, or another session holds a lock: check that the server runs, and the "
+            "ledger's URL"
         )
     original: object = error.orig if isinstance(error, DBAPIError) else error
     text = str(original).lower()

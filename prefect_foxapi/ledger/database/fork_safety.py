@@ -1,4 +1,4 @@
-"""What is open while a process forks is not the child's: databases close it before, or the child forgets it."""
+"""Prepares open databases for a fork: a child process must not use the connections of its parent."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ logger = logging.getLogger(__name__)
 
 
 class ForkAware(Protocol):
-    """What has to be told of forks."""
+    """An object that is called before and after each fork of the process."""
 
     def before_fork(self) -> None:
-        """In the thread that forks, whatever it is, and for a bounded time."""
+        """Prepare for the fork, within a bounded time. Called in the thread that forks."""
         ...
 
     def after_fork(self, *, child: bool) -> None:
-        """In the same thread, of the parent and of the child, where it is the only one."""
+        """Resume work. Called in the same thread of both processes; it is the only thread of the child."""
         ...
 
 
-# Held while the process forks: a database that is made meanwhile would not be told of it.
+# Held during a fork, so that no database is added between the two calls.
 _lock = threading.Lock()
 _watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def watch(database: ForkAware) -> None:
-    """Tell `database` of every fork from now on."""
+    """Call `database` before and after every fork from now on."""
     with _lock:
         _watched.add(database)
 
@@ -41,23 +41,23 @@ def watch(database: ForkAware) -> None:
 def _before() -> None:
     _lock.acquire()
     for database in list(_watched):
-        with _nobody_else_to_suffer():
+        with _log_exceptions():
             database.before_fork()
 
 
 def _after(*, child: bool) -> None:
     for database in list(_watched):
-        with _nobody_else_to_suffer():
+        with _log_exceptions():
             database.after_fork(child=child)
     _lock.release()
 
 
 @contextmanager
-def _nobody_else_to_suffer() -> Generator[None, None, None]:
+def _log_exceptions() -> Generator[None, None, None]:
     try:
         yield
     except Exception:
-        logger.exception("A database was not made ready for a fork")
+        logger.exception("The ledger could not prepare for a fork of the process")
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL, spoken to with asyncpg."""
+"""A ledger in PostgreSQL, through asyncpg."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from prefect_foxapi.errors import LedgerError
 from prefect_foxapi.ledger.database import fork_safety as forks
 from prefect_foxapi.ledger.database import schema
-from prefect_foxapi.ledger.database.errors import is_contention, is_disconnect
-from prefect_foxapi.ledger.operations.unit_of_work import Conflict
+from prefect_foxapi.ledger.database.errors import Conflict, is_contention, is_disconnect
 
 __all__ = ["PostgreSQL"]
 
@@ -27,9 +26,9 @@ _TRIES = 20
 
 
 class _Connection(asyncpg.Connection):
-    """A connection that a forked child leaves alone: the socket is its parent's as well, and so is the event loop.
+    """A connection that a forked child does not close: it shares the socket with its parent.
 
-    Without this the garbage collector of the child would end the parent's session.
+    Otherwise the child's garbage collector would end the parent's session.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -42,15 +41,20 @@ class _Connection(asyncpg.Connection):
 
 
 class PostgreSQL:
-    """A ledger that several machines share."""
+    """A ledger in a PostgreSQL database, which several machines can share.
+
+    Args:
+        url: The URL of the database.
+        timeout: Seconds to wait for a connection from the pool, and for each statement.
+    """
 
     def __init__(self, url: URL, *, timeout: float) -> None:
         url = url.set(drivername="postgresql+asyncpg")
         if "sslmode" in url.query:
-            # libpq's name for it; asyncpg's is ssl.
+            # asyncpg calls libpq's `sslmode` `ssl`.
             url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
         self.where = url.set(drivername="postgresql").render_as_string(hide_password=True)
-        self.spill_folder: Path | None = None
+        self.recovery_folder: Path | None = None
         self._ready = False
         self._preparing = asyncio.Lock()
         self._engine: AsyncEngine = create_async_engine(
@@ -65,11 +69,11 @@ class PostgreSQL:
         forks.watch(self)
 
     def exists(self) -> bool:
-        """Only the server can tell."""
+        """Return true: only the server knows."""
         return True
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
-        """Do `work` in one transaction, again where another one was in the way or an idle connection had died."""
+        """Run `work` in a transaction. Repeat it after a conflict, and once after an idle connection broke."""
         if not self._ready:
             async with self._preparing:
                 if not self._ready:
@@ -83,10 +87,10 @@ class PostgreSQL:
         await self._engine.dispose()
 
     def before_fork(self) -> None:
-        """The parent goes on with what it has."""
+        """Do nothing: the parent keeps its connections."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Have the child open connections of its own."""
+        """Make the child open its own connections."""
         if child:
             self._preparing = asyncio.Lock()
             self._engine.sync_engine.dispose(close=False)
@@ -102,8 +106,8 @@ class PostgreSQL:
             except Exception as error:
                 if is_disconnect(error) and not fresh:
                     fresh = True
-                    # Those that wait in the pool are likely to be dead as well.
+                    # Other connections in the pool have probably broken as well.
                     await self._engine.dispose()
                 elif not is_contention(error):
                     raise
-        raise LedgerError(f"the ledger {self.where} is too busy: {_TRIES} transactions in a row met another one")
+        raise LedgerError(f"the ledger {self.where} is too busy: {_TRIES} transactions in a row met a conflict")

@@ -1,8 +1,8 @@
-"""The tables, their version, and the way from an older version to this one.
+"""The tables of the ledger, and the migrations from older versions.
 
-A key's row (`foxapi_generations`) is a pointer: which submission the key stands for now. What is known of a submission
-is kept with the submission (`foxapi_submissions`), whoever the key belongs to by then. So an answer that arrives late
-is never lost, and a refused claim gives the key back exactly as it was found, with all that was learned meanwhile.
+A key's row (`foxapi_generations`) points to its current submission. Everything else is stored with the submission
+(`foxapi_submissions`), whether it is the current one or not. So an answer that arrives late is recorded, and a refused
+claim restores the submission that the key had before, with all changes that were made to it meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["VERSION", "decisions", "ensure", "generations", "submissions", "uplo
 
 VERSION = 2
 
-# Two processes that create the tables at once would both fail: PostgreSQL checks "if not exists" too early.
+# Without a lock, two processes that create the tables at the same time fail: PostgreSQL checks "if not exists" early.
 _ADVISORY_LOCK = 0x466F7841
 
 _metadata = MetaData()
@@ -64,9 +64,9 @@ submissions = Table(
     Column("prompt_tokens", sa.BigInteger),
     Column("completion_tokens", sa.BigInteger),
     Column("previous", sa.Text),
-    # The day in UTC, so that both databases can add up by day in the same words.
+    # The day in UTC, so that the same statement groups by day in both databases.
     Column("day", sa.Text, nullable=False),
-    # Last, so that SQLite does not read through it to reach the others.
+    # Last, because SQLite would have to read it to reach the columns behind it.
     Column("result", sa.Text),
     Index("ix_foxapi_submissions_state", "state", "claimed_at"),
 )
@@ -94,7 +94,7 @@ uploads = Table(
     Column("expires_at", sa.Double, nullable=False),
 )
 
-# Statements that lead from a version to the next one, in words that both databases know.
+# The statements that migrate a version to the next one, valid in both databases.
 _STEPS: dict[int, tuple[str, ...]] = {
     # Media generations: until then every generation was a chat completion.
     1: ("ALTER TABLE foxapi_submissions ADD COLUMN kind TEXT NOT NULL DEFAULT 'llm'",),
@@ -102,10 +102,10 @@ _STEPS: dict[int, tuple[str, ...]] = {
 
 
 def ensure(connection: Connection) -> None:
-    """Make the tables, or bring them up to date, inside the transaction of `connection`.
+    """Create the tables, or migrate them, in the transaction of `connection`.
 
     Raises:
-        LedgerError: A newer version of this package made them.
+        LedgerError: A newer version of this package created them.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
@@ -116,8 +116,8 @@ def ensure(connection: Connection) -> None:
         return
     if version > VERSION:
         raise LedgerError(
-            f"the ledger has schema version {version}, made by a newer prefect-foxapi; this one knows version "
-            f"{VERSION}. Upgrade prefect-foxapi here, or use another ledger"
+            f"the ledger has schema version {version}, created by a newer prefect-foxapi; this one supports version "
+            f"{VERSION}. Upgrade prefect-foxapi, or use another ledger"
         )
     for step in range(version, VERSION):
         for statement in _STEPS[step]:
@@ -127,10 +127,10 @@ def ensure(connection: Connection) -> None:
 
 
 def found(connection: Connection) -> int | None:
-    """Return the schema's version, `None` where there is no ledger yet."""
+    """Return the version of the schema, or `None` if there are no tables yet."""
     if not sa.inspect(connection).has_table(_version.name):
         return None
     version: Any = connection.execute(sa.select(sa.func.max(_version.c.version))).scalar()
     if version is None:
-        raise LedgerError("the ledger's table foxapi_ledger is empty: its version is unknown. Restore it from a backup")
+        raise LedgerError("the ledger's table foxapi_ledger is empty, so its version is unknown: restore a backup")
     return int(version)

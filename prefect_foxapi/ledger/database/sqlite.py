@@ -1,6 +1,6 @@
-"""A ledger in a file.
+"""A ledger in an SQLite file.
 
-SQLite runs in threads of its own, without an async driver: a batch then costs one change of threads instead of one for
+Transactions run in a thread pool, without an async driver: a batch then needs one switch of threads rather than one for
 each statement.
 """
 
@@ -32,14 +32,20 @@ _MARGIN = 1.0
 
 
 class SQLite:
-    """A ledger in a private file, on a local disk."""
+    """A ledger in a private file, on a local disk.
+
+    Args:
+        path: The file.
+        synchronous: `PRAGMA synchronous` of its connections.
+        timeout: Seconds to wait for locks.
+    """
 
     def __init__(self, path: Path, *, synchronous: str, timeout: float) -> None:
         self._path = path.absolute()
         self._timeout = timeout
         self._synchronous = synchronous
         self.where = f"sqlite:///{self._path}"
-        self.spill_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
+        self.recovery_folder: Path | None = self._path.with_name(f"{self._path.name}.spill")
         self._identity: tuple[int, int] | None = None
         self._begin()
         forks.watch(self)
@@ -48,17 +54,17 @@ class SQLite:
         self._engine: Engine | None = None
         self._ready = False
         self._preparing = asyncio.Lock()
-        # One for the writer, one so that readers need not wait for it.
+        # One thread for the writer, one for readers, which do not wait for it.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="foxapi-ledger")
-        self._turns = threading.Semaphore(_THREADS)
-        self._held_turns = 0
+        self._slots = threading.Semaphore(_THREADS)
+        self._held_slots = 0
 
     def exists(self) -> bool:
-        """Whether the file is there."""
+        """Return whether the file exists."""
         return self._path.exists()
 
     async def transact(self, work: Callable[[Connection], T], *, write: bool) -> T:
-        """Do `work` in one transaction. A transaction that was begun is finished, also if the caller is cancelled."""
+        """Run `work` in a transaction. Once begun, it is completed even if the caller is cancelled."""
         if not self._ready:
             async with self._preparing:
                 if not self._ready:
@@ -75,46 +81,46 @@ class SQLite:
         try:
             running = asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         except RuntimeError:
-            # The interpreter ends and begins nothing in threads any more. What was paid for is written all the same.
+            # The interpreter is shutting down and starts no more work in threads. Paid generations are still recorded.
             return function(*arguments)
         return await running
 
     def _work(self, work: Callable[[Connection], T], write: bool) -> T:
         assert self._engine is not None  # noqa: S101
         self._check_identity()
-        with self._turns, self._engine.connect() as connection:
+        with self._slots, self._engine.connect() as connection:
             connection.execution_options(foxapi_write=write)
             with connection.begin():
                 return work(connection)
 
     def before_fork(self) -> None:
-        """Let running transactions end, and close every connection; none is opened until the fork is over."""
+        """Wait for running transactions, and close all connections. None is opened before the fork is over."""
         give_up = time.monotonic() + self._timeout + _MARGIN
         for _ in range(_THREADS):
-            self._held_turns += self._turns.acquire(timeout=max(0, give_up - time.monotonic()))
+            self._held_slots += self._slots.acquire(timeout=max(0, give_up - time.monotonic()))
         if self._engine is not None:
             self._engine.dispose()
 
     def after_fork(self, *, child: bool) -> None:
-        """Go on; the child does so without anything of its parent's."""
-        held, self._held_turns = self._held_turns, 0
+        """Resume transactions in the parent, and start afresh in the child."""
+        held, self._held_slots = self._held_slots, 0
         if not child:
             if held:
-                self._turns.release(held)
+                self._slots.release(held)
             return
         if held < _THREADS and self._identity is not None:
             _open_in_parent.add(self._identity)
-        # The parent's threads are not here, and one of them may have held a lock.
+        # The child has none of the parent's threads, one of which may have held a lock.
         self._begin()
 
     def _check_identity(self) -> None:
-        # SQLite goes on writing into a deleted file, and everything written there is lost.
+        # SQLite continues to write to a deleted file, and everything written to it is lost.
         try:
             found = self._path.stat()
         except FileNotFoundError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._identity:
-            raise LedgerError(f"the ledger {self.where} was deleted or replaced while in use: start this process again")
+            raise LedgerError(f"the ledger {self.where} was deleted or replaced while in use: restart this process")
 
     def _prepare(self) -> None:
         _make_private_file(self._path)
@@ -122,8 +128,8 @@ class SQLite:
         self._identity = (found.st_dev, found.st_ino)
         if self._identity in _open_in_parent:
             raise LedgerError(
-                f"the ledger {self.where} was being used when this process was forked, and took too long to close: "
-                'start processes with multiprocessing\'s "spawn" method'
+                f"the ledger {self.where} was in use when this process was forked, and could not be closed in time: "
+                'start processes with the "spawn" method of multiprocessing'
             )
         self._engine = engine = sa.create_engine(
             URL.create("sqlite", database=str(self._path)),
@@ -145,7 +151,7 @@ class SQLite:
 
     def _set_up(self, connection: sqlite3.Connection, _: object) -> None:
         try:
-            # SQLAlchemy's way to begin transactions ourselves: sqlite3 would begin them late, and not immediate.
+            # As SQLAlchemy recommends. Otherwise sqlite3 itself begins transactions, late and not immediate.
             connection.isolation_level = None
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
             self._switch_to_wal(connection)
@@ -159,7 +165,7 @@ class SQLite:
             try:
                 connection.execute("PRAGMA journal_mode=WAL").fetchall()
             except sqlite3.OperationalError as error:
-                # Where another process switches at the same time, SQLite does not wait by itself.
+                # SQLite does not wait if another process switches at the same time.
                 if "locked" not in str(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
@@ -167,19 +173,19 @@ class SQLite:
                 return
 
 
-# SQLite believes that a forked child holds its parent's locks, which it does not: the parent would delete the log into
-# which the child writes. Files that could not be closed before a fork are not to be opened in the child, then.
+# In a forked child, SQLite assumes that it holds the locks of its parent, which it does not: the parent could delete
+# the log that the child writes to. So the child must not open files that could not be closed before the fork.
 _open_in_parent: set[tuple[int, int]] = set()
 
 
 def _on_begin(connection: Connection) -> None:
     write = connection.get_execution_options().get("foxapi_write")
-    # Immediate: the lock comes first, then the look at what is there.
+    # Immediate: the lock is taken before the first read.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _make_private_file(path: Path) -> None:
-    """Make the file for this user alone, before SQLite does (its -wal and -shm files take over the mode)."""
+    """Create the file for this user only. SQLite's -wal and -shm files inherit its mode."""
     if not path.parent.exists():
         path.parent.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -188,7 +194,7 @@ def _make_private_file(path: Path) -> None:
     except FileExistsError:
         return
     if os.name == "posix":
-        # The file's name has to survive a power failure as well as its content.
+        # The directory entry, too, must survive a power failure.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,1 +1,1 @@
-"""What a transaction does."""
+"""The operations of the ledger: what its transactions read and change."""

@@ -1,12 +1,14 @@
-"""The state machine's second half: what becomes of an accepted generation."""
+"""The operations on accepted generations and on uploads. `submissions.py` shows the whole state machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_foxapi.ledger.operations.submissions import Operation, check_subject, new_submission
-from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted
+from typing_extensions import override
+
+from prefect_foxapi.ledger.operations.base import Operation, check_identity, new_submission
+from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, State, Submission
 
 __all__ = ["Complete", "Fail", "Publish", "RememberUpload", "Vanish"]
@@ -14,7 +16,7 @@ __all__ = ["Complete", "Fail", "Publish", "RememberUpload", "Vanish"]
 
 @dataclass(eq=False)
 class Complete(Operation):
-    """A generation completed. `result` is JSON text, or `None` where the ledger does not keep it."""
+    """Records that a generation completed. `result` is JSON text, or `None` if the ledger does not keep results."""
 
     generation_id: str
     account: str
@@ -25,18 +27,20 @@ class Complete(Operation):
     tokens: tuple[int | None, int | None] = (None, None)
     expires_at: float | None = None
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.generation_ids.add(self.generation_id)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.generation_ids.add(self.generation_id)
 
-    def apply(self, picture: Picture) -> bool:
-        for row in _survival(picture, self):
-            current = picture.peek(row.key)
-            row = picture.change(
+    @override
+    def apply(self, unit: UnitOfWork) -> bool:
+        for row in _open_submissions(unit, self):
+            current = unit.peek(row.key)
+            row = unit.update(
                 row,
                 result=self.result,
                 result_kept=self.result is not None,
                 state=State.COMPLETED,
-                finished_at=picture.now,
+                finished_at=unit.now,
                 expires_at=self.expires_at,
                 reason=None,
                 permitted=False,
@@ -44,17 +48,17 @@ class Complete(Operation):
                 prompt_tokens=self.tokens[0],
                 completion_tokens=self.tokens[1],
             )
-            # A submission that was taken for lost and paid again turns out to have the answer, and the other has none.
+            # The current submission has no result, but an earlier one, once ambiguous, now has.
             if current is not None and current.state in (State.FAILED, State.AMBIGUOUS):
-                picture.point(row.key, row.token)
+                unit.set_current(row.key, row.token)
         return any(
-            row.state is State.COMPLETED for row in picture.generation(self.account, self.base_url, self.generation_id)
+            row.state is State.COMPLETED for row in unit.generation(self.account, self.base_url, self.generation_id)
         )
 
 
 @dataclass(eq=False)
 class Fail(Operation):
-    """A generation failed at FoxAPI."""
+    """Records that a generation failed."""
 
     generation_id: str
     account: str
@@ -62,45 +66,48 @@ class Fail(Operation):
     error: dict[str, Any]
     key: str | None = None
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.generation_ids.add(self.generation_id)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.generation_ids.add(self.generation_id)
 
-    def apply(self, picture: Picture) -> bool:
-        for row in _survival(picture, self):
-            picture.change(
-                row, state=State.FAILED, finished_at=picture.now, error=self.error, reason=None, permitted=False
-            )
+    @override
+    def apply(self, unit: UnitOfWork) -> bool:
+        for row in _open_submissions(unit, self):
+            unit.update(row, state=State.FAILED, finished_at=unit.now, error=self.error, reason=None, permitted=False)
         return any(
-            row.state is State.FAILED for row in picture.generation(self.account, self.base_url, self.generation_id)
+            row.state is State.FAILED for row in unit.generation(self.account, self.base_url, self.generation_id)
         )
 
 
 @dataclass(eq=False)
 class Vanish(Operation):
-    """FoxAPI no longer knows a generation (contract §5: 404)."""
+    """Records that FoxAPI no longer knows a generation (404)."""
 
     generation_id: str
     account: str
     base_url: str
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.generation_ids.add(self.generation_id)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.generation_ids.add(self.generation_id)
 
-    def apply(self, picture: Picture) -> None:
-        for row in picture.generation(self.account, self.base_url, self.generation_id):
-            # Where the result was not kept, it is as good as never collected. One wrong 404 must not cost anything.
-            gone = row.state is State.COMPLETED and not row.result_kept and row.fresh(picture.now)
+    @override
+    def apply(self, unit: UnitOfWork) -> None:
+        for row in unit.generation(self.account, self.base_url, self.generation_id):
+            # A completed generation whose result was not kept is lost as well. It becomes ambiguous rather than free,
+            # so that a wrong 404 does not lead to a second payment.
+            gone = row.state is State.COMPLETED and not row.result_kept and row.fresh(unit.now)
             if row.state is State.SUBMITTED or gone:
                 what = "has the result of" if gone else "knows"
                 reason = f"FoxAPI no longer {what} generation {self.generation_id}"
-                picture.change(row, state=State.AMBIGUOUS, reason=reason)
+                unit.update(row, state=State.AMBIGUOUS, reason=reason)
 
 
 @dataclass(eq=False)
 class Publish(Operation):
-    """A result that was paid for under another key answers this key, too."""
+    """Makes a result that was paid for under another key the result of this key, too."""
 
-    subject: GenerationIdentity
+    identity: GenerationIdentity
     claimant: Claimant
     token: str
     generation_id: str
@@ -109,46 +116,48 @@ class Publish(Operation):
     tokens: tuple[int | None, int | None] = (None, None)
     expires_at: float | None = None
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.keys.add(self.subject.key)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.keys.add(self.identity.key)
 
-    def apply(self, picture: Picture) -> bool:
-        found = picture.current(self.subject.key)
+    @override
+    def apply(self, unit: UnitOfWork) -> bool:
+        found = unit.current(self.identity.key)
         if found is not None:
-            check_subject(found, self.subject)
+            check_identity(found, self.identity)
             if found.token == self.token:
                 return True
             if found.state not in (State.COMPLETED, State.FAILED):
                 return False
-            # What has only just finished is the newest, whatever another machine's clock says.
-            replayed = self.finished_at is not None and found.fresh(picture.now)
+            # Without `finished_at` the result has just arrived, and is the newest by definition.
+            replayed = self.finished_at is not None and found.fresh(unit.now)
             if replayed and (found.finished_at or 0) > (self.finished_at or 0):
                 return False
         row = new_submission(
-            self.subject,
+            self.identity,
             self.claimant,
             token=self.token,
             attempt=1 if found is None else found.attempt,
-            claimed_at=picture.now,
-            deadline=picture.now,
+            claimed_at=unit.now,
+            deadline=unit.now,
             previous=None if found is None else found.token,
             state=State.COMPLETED,
             billed=False,
             generation_id=self.generation_id,
-            finished_at=picture.now if self.finished_at is None else self.finished_at,
+            finished_at=unit.now if self.finished_at is None else self.finished_at,
             expires_at=self.expires_at,
             result_kept=self.result is not None,
             prompt_tokens=self.tokens[0],
             completion_tokens=self.tokens[1],
         )
-        picture.add(row, result=self.result)
-        picture.point(row.key, row.token)
+        unit.add(row, result=self.result)
+        unit.set_current(row.key, row.token)
         return True
 
 
 @dataclass(eq=False)
 class RememberUpload(Operation):
-    """A file was uploaded."""
+    """Records an upload."""
 
     digest: str
     account: str
@@ -156,16 +165,18 @@ class RememberUpload(Operation):
     url: str
     expires_at: float
 
-    def want(self, wanted: Wanted) -> None:
-        """It looks at nothing."""
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        pass
 
-    def apply(self, picture: Picture) -> None:
-        picture.remember_upload(**vars(self))
+    @override
+    def apply(self, unit: UnitOfWork) -> None:
+        unit.remember_upload(**vars(self))
 
 
-def _survival(picture: Picture, operation: Complete | Fail) -> list[Submission]:
-    """The submissions that this outcome is the first for."""
-    rows = picture.generation(operation.account, operation.base_url, operation.generation_id)
+def _open_submissions(unit: UnitOfWork, operation: Complete | Fail) -> list[Submission]:
+    """Return the submissions of a generation that have no outcome yet."""
+    rows = unit.generation(operation.account, operation.base_url, operation.generation_id)
     return [
         row
         for row in rows

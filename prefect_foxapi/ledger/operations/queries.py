@@ -1,4 +1,4 @@
-"""What can be asked of the ledger without moving it, and the deletion of what nobody needs any more."""
+"""Queries of the ledger, and the deletion of old rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted, chunks, decode, row_columns
+from prefect_foxapi.ledger.operations.row_mapping import decode_rows, row_columns
+from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork, chunks
 from prefect_foxapi.ledger.records import Decision, State, Submission, Usage
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 
 _s = submissions.c
 _is_current = generations.c.token.is_not(None).label("is_current")
-# A submission, and whether its key stands for it.
+# Every submission, and whether it is its key's current one.
 _all = sa.select(*row_columns, _s.result, _is_current).select_from(
     submissions.outerjoin(generations, generations.c.token == _s.token)
 )
@@ -34,14 +35,11 @@ _SETTLED = tuple(state.value for state in (State.COMPLETED, State.FAILED, State.
 
 
 def _rows(connection: Connection, query: sa.Select[Any]) -> list[Submission]:
-    width = len(row_columns)
-    return [
-        decode(values, result=values[width], current=bool(values[width + 1])) for values in connection.execute(query)
-    ]
+    return list(decode_rows(connection.execute(query)))
 
 
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, Submission]:
-    """Return the rows that `keys` stand for."""
+    """Return the current submissions of `keys`, by key."""
     found: dict[str, Submission] = {}
     for some in chunks(keys):
         query = (
@@ -54,14 +52,14 @@ def find(connection: Connection, keys: Iterable[str]) -> dict[str, Submission]:
 
 
 def find_generation(connection: Connection, generation_id: str) -> Submission | None:
-    """Return the submission that has this id; the one that was billed, where its result is published elsewhere."""
+    """Return the submission with this id: the billed one, if the result was published under other keys."""
     order = (_s.billed.desc(), _is_current.desc(), _s.claimed_at.desc())
     rows = _rows(connection, _all.where(_s.generation_id == generation_id).order_by(*order).limit(1))
     return rows[0] if rows else None
 
 
 def unsettled(connection: Connection, now: float, account: str | None = None) -> list[Submission]:
-    """Return what was paid for and never collected, and what may have been paid for."""
+    """Return the submissions that were accepted and not collected, and the ambiguous ones."""
     waiting = sa.or_(
         _s.state == State.SUBMITTED.value,
         sa.and_(_s.state == State.AMBIGUOUS.value, _is_current.expression),
@@ -133,7 +131,7 @@ def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 
 
 def find_upload(connection: Connection, digest: str, account: str, base_url: str, now: float) -> str | None:
-    """Return the URL under which this content lives, if it still does."""
+    """Return the URL of an uploaded file, unless it has expired."""
     u = uploads.c
     return connection.scalar(
         sa.select(u.url).where(u.digest == digest, u.account == account, u.base_url == base_url, u.expires_at > now)
@@ -141,31 +139,37 @@ def find_upload(connection: Connection, digest: str, account: str, base_url: str
 
 
 def prune(connection: Connection, before: float, now: float, limit: int) -> int:
-    """Delete what was finished before `before`: at most `limit` submissions, never one that is unsettled.
+    """Delete submissions that were finished before `before`, but no unsettled ones.
+
+    Args:
+        connection: A connection in a transaction.
+        before: Unix seconds.
+        now: Unix seconds; expired uploads are deleted, too.
+        limit: At most this many submissions.
 
     Returns:
-        How many submissions went.
+        The number of deleted submissions.
     """
     settled = sa.and_(_s.state.in_(_SETTLED), sa.func.coalesce(_s.finished_at, _s.claimed_at) < before)
-    # A submission that was permitted to be paid again, and was.
+    # Ambiguous submissions that were permitted to be repeated, and were.
     replaced = sa.and_(_s.state == State.AMBIGUOUS.value, _s.claimed_at < before, generations.c.token.is_(None))
     query = sa.select(_s.token, _s.key).select_from(submissions.outerjoin(generations, generations.c.token == _s.token))
     candidates = connection.execute(query.where(sa.or_(settled, replaced)).order_by(_s.claimed_at).limit(limit)).all()
-    picture = Picture(connection, now)
-    picture.load(Wanted(keys={key for _, key in candidates}, tokens={token for token, _ in candidates}))
+    unit = UnitOfWork(connection, now)
+    unit.load(ReadSet(keys={key for _, key in candidates}, tokens={token for token, _ in candidates}))
     removed = 0
     for token, key in candidates:
-        row, current = picture.submission(token), picture.peek(key)
+        row, current = unit.submission(token), unit.peek(key)
         if row is None or row.state in (State.SUBMITTING, State.SUBMITTED):
             continue
         if current is not None and current.previous == token and current.state in (State.SUBMITTING, State.AMBIGUOUS):
-            # Should that one turn out to be refused, the key stands for this one again.
+            # If that submission is refused, this one becomes the current one again.
             continue
         if current is not None and current.token == token and row.state is State.AMBIGUOUS:
             continue
-        picture.remove(row)
+        unit.remove(row)
         removed += 1
-    picture.flush()
+    unit.flush()
     connection.execute(decisions.delete().where(decisions.c.at < before))
     connection.execute(uploads.delete().where(uploads.c.expires_at <= now))
     return removed

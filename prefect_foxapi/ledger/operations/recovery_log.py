@@ -1,8 +1,8 @@
-"""Where the id of a paid generation goes when the ledger cannot be written, and the way back.
+"""Files with the ids of paid generations that the database could not take.
 
-Each failure makes a file of its own in a folder beside the ledger, so that nobody writes into a file that another
-process is reading. Whoever next reaches the ledger records what is there and then deletes the file; recording twice
-changes nothing, so a crash in between, or two processes at once, lose nothing.
+Each failure creates a new file, so that no process writes to a file that another one reads. The next process that can
+write to the ledger records the ids and deletes the file. Recording an id twice changes nothing, so a crash in between,
+or two processes at the same time, lose nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -25,15 +25,15 @@ __all__ = ["RecoveryLog"]
 
 logger = logging.getLogger(__name__)
 
-_LINES, _BARE, _REJECTED = ".jsonl", ".accepted", ".rejected"
+_LINES, _NAME_ONLY, _REJECTED = ".jsonl", ".accepted", ".rejected"
 _NAME_LIMIT = 255
 
 
 class RecoveryLog:
-    """A folder of acceptances that are not in the ledger yet. Without a folder, nothing can be spilled.
+    """A folder of acceptances that are not in the ledger yet.
 
     Args:
-        folder: The folder; made with mode 0700 when it is needed.
+        folder: The folder, created with mode 0700 on first use. With `None`, nothing is stored.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -41,11 +41,14 @@ class RecoveryLog:
         self._unreadable: set[str] = set()
 
     def write(self, accepted: Iterable[Accept], at: float) -> Path | None:
-        """Write acceptances durably. Returns where, or `None` where even that failed.
+        """Write acceptances durably.
 
         Args:
-            accepted: What FoxAPI accepted.
+            accepted: The acceptances.
             at: The time, in Unix seconds.
+
+        Returns:
+            The file or folder that holds them, or `None` if they could not be written.
         """
         accepted = list(accepted)
         if self.folder is None or not accepted:
@@ -55,7 +58,7 @@ class RecoveryLog:
             try:
                 return self._write_lines(self.folder, accepted, at)
             except OSError:
-                # A full disk still has room for a file without content, and the name says what counts.
+                # On a full disk an empty file can still be created, and its name holds token and id.
                 return self._write_names(self.folder, accepted)
         except (OSError, ValueError) as error:
             logger.error("Cannot write to %s: %s", self.folder, error)
@@ -63,7 +66,7 @@ class RecoveryLog:
 
     def _write_lines(self, folder: Path, accepted: list[Accept], at: float) -> Path:
         path = folder / f"{uuid.uuid4().hex}{_LINES}"
-        # Under another name until it is whole: a reader would take half of it for all.
+        # Renamed when it is complete, so that no reader sees a part of it.
         draft = path.with_suffix(".draft")
         content = "".join(json.dumps(_line(one, at)) + "\n" for one in accepted).encode()
         try:
@@ -83,7 +86,7 @@ class RecoveryLog:
 
     def _write_names(self, folder: Path, accepted: list[Accept]) -> Path:
         for one in accepted:
-            name = f"{one.token}.{quote(one.generation_id, safe='')}{_BARE}"
+            name = f"{one.token}.{quote(one.generation_id, safe='')}{_NAME_ONLY}"
             if len(name) > _NAME_LIMIT:
                 raise OSError(0, "the generation id is too long for a file name")
             os.close(os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -91,7 +94,7 @@ class RecoveryLog:
         return folder
 
     def read(self) -> dict[Path, list[Accept]]:
-        """Return what waits to be recorded, by file."""
+        """Return the acceptances that are not recorded yet, by file."""
         if self.folder is None:
             return {}
         try:
@@ -104,12 +107,12 @@ class RecoveryLog:
             try:
                 accepted = list(_read(path))
             except FileNotFoundError:
-                # Somebody else has just recorded it.
+                # Another process has just recorded and deleted it.
                 continue
             except (OSError, ValueError, KeyError, TypeError) as error:
                 if name not in self._unreadable:
                     self._unreadable.add(name)
-                    logger.error("%s holds generations that were paid for and cannot be read: %r", path, error)
+                    logger.error("%s holds ids of paid generations, but cannot be read: %r", path, error)
                 continue
             if accepted:
                 found[path] = accepted
@@ -117,13 +120,13 @@ class RecoveryLog:
 
     def done(self, path: Path) -> None:
         """Delete a file whose acceptances are all recorded."""
-        # If that fails they are recorded once more the next time, which changes nothing.
+        # If this fails, they are recorded again the next time, which changes nothing.
         with suppress(OSError):
             path.unlink()
 
     def reject(self, path: Path, reason: str) -> None:
-        """Put a file aside that the ledger does not take."""
-        logger.error("%s holds generations that were paid for and that the ledger does not take: %s", path, reason)
+        """Rename a file whose acceptances cannot be recorded, so that it is not read again."""
+        logger.error("%s holds ids of paid generations that cannot be recorded: %s", path, reason)
         with suppress(OSError):
             path.rename(path.with_name(path.name + _REJECTED))
 
@@ -132,37 +135,42 @@ def _line(accepted: Accept, at: float) -> dict[str, Any]:
     line: dict[str, Any] = {"token": accepted.token, "generation_id": accepted.generation_id, "at": at}
     if accepted.credits is not None:
         line["credits"] = accepted.credits
-    claimed = accepted.claimed
-    if claimed is not None:
-        line.update(asdict(claimed.subject), claimant=asdict(claimed.claimant), attempt=claimed.attempt)
-        line.update(claimed_at=claimed.claimed_at, deadline=claimed.deadline)
+    lease = accepted.lease
+    if lease is not None:
+        line.update(asdict(lease.identity), claimant=asdict(lease.claimant), attempt=lease.attempt)
+        line.update(claimed_at=lease.claimed_at, deadline=lease.deadline)
     return line
 
 
 def _read(path: Path) -> Iterator[Accept]:
-    if path.name.endswith(_BARE):
-        token, _, generation_id = path.name[: -len(_BARE)].partition(".")
+    if path.name.endswith(_NAME_ONLY):
+        token, _, generation_id = path.name[: -len(_NAME_ONLY)].partition(".")
         yield Accept(token, unquote(generation_id))
     elif path.name.endswith(_LINES):
         for text in path.read_text().splitlines():
             line = json.loads(text)
-            yield Accept(line["token"], line["generation_id"], _claimed(line), line.get("credits"))
+            yield Accept(line["token"], line["generation_id"], _lease(line), line.get("credits"))
 
 
-def _claimed(line: dict[str, Any]) -> Lease | None:
+def _lease(line: dict[str, Any]) -> Lease | None:
     if "claimant" not in line:
         return None
-    subject = GenerationIdentity(*(line[name] for name in ("key", "account", "base_url", "model", "kind")))
+    identity = GenerationIdentity(**_fields_of(GenerationIdentity, line))
     return Lease(
-        subject.key,
+        identity.key,
         line["attempt"],
         line["token"],
         line["deadline"],
         State.SUBMITTING,
-        subject,
-        Claimant(**line["claimant"]),
+        identity,
+        Claimant(**_fields_of(Claimant, line["claimant"])),
         line["claimed_at"],
     )
+
+
+def _fields_of(record: type[GenerationIdentity | Claimant], values: dict[str, Any]) -> dict[str, Any]:
+    # A later version may write more fields than this one knows.
+    return {field.name: values[field.name] for field in fields(record) if field.name in values}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,308 +1,284 @@
-"""The state machine: one class for each thing that can happen to a key until FoxAPI has accepted its submission.
+"""The operations of a key until FoxAPI has accepted its submission, and those that settle it.
 
-What comes after that is in `outcomes.py`. The whole:
+The operations on accepted generations are in `outcomes.py`. The whole state machine:
 
     (none) ──claim──▶ submitting ──accepted──▶ submitted ──▶ completed │ failed
                           │  │                     └── FoxAPI no longer knows it ──▶ ambiguous
-                          │  └── refused for certain ──▶ what the claim had found
-                          └── response lost, or the deadline past ──▶ ambiguous
+                          │  └── refused ──▶ the state before the claim
+                          └── response lost, or deadline passed ──▶ ambiguous
 
-    failed, completed but stale ──claim──▶ submitting (a new submission, attempt + 1)
+    failed, completed but out of date ──claim──▶ submitting (a new submission, attempt + 1)
     ambiguous ──claim with a permission──▶ submitting (a new submission, attempt + 1)
-    completed, its result not kept and no longer at FoxAPI ──▶ ambiguous
-
-Each `apply` reads and moves a `Picture`, which a batch of operations shares; it either raises before it changed
-anything, or is done. Each can be applied again after a transaction whose end is unknown: the token or the generation id
-says whether it already happened.
+    completed, result not kept and unknown to FoxAPI ──▶ ambiguous
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
-from prefect_foxapi.ledger.operations.unit_of_work import Picture, Wanted
+from prefect_foxapi.ledger.operations.base import Operation, check_identity, new_submission
+from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, Lease, State, Submission
 
-__all__ = ["Accept", "CatchUp", "Claim", "Lose", "Operation", "Refuse", "Settle", "check_subject", "new_submission"]
+__all__ = ["Accept", "CatchUp", "Claim", "Lose", "Refuse", "Settle"]
 
 _NO_ANSWER = "no answer was recorded by the deadline"
 
 
-class Operation(ABC):
-    """Something that happens."""
-
-    @abstractmethod
-    def want(self, wanted: Wanted) -> None:
-        """Say what `apply` will look at."""
-
-    @abstractmethod
-    def apply(self, picture: Picture) -> Any:
-        """Move the picture, and return what the caller gets."""
-
-
 @dataclass(eq=False)
 class Claim(Operation):
-    """Ask for a key: the right to submit it, or what is known of it."""
+    """Grants the lease of a key, or returns its current submission."""
 
-    subject: GenerationIdentity
+    identity: GenerationIdentity
     claimant: Claimant
     token: str
-    patience: float
+    seconds: float
     max_age: float | None = None
     asked_at: float | None = None
     resubmit: bool = False
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.keys.add(self.subject.key)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.keys.add(self.identity.key)
 
-    def apply(self, picture: Picture) -> Lease | Submission:
-        row = picture.current(self.subject.key)
+    @override
+    def apply(self, unit: UnitOfWork) -> Lease | Submission:
+        row = unit.current(self.identity.key)
         if row is None:
-            return self._begin(picture, None)
-        check_subject(row, self.subject)
+            return self._begin(unit, None)
+        check_identity(row, self.identity)
         if row.token == self.token and row.state in (State.SUBMITTING, State.AMBIGUOUS):
-            # Written by a transaction whose end was unknown; nothing was sent since.
+            # An earlier transaction with an unknown result wrote this claim, and nothing was sent since.
             fields: dict[str, Any] = {"state": State.SUBMITTING, "reason": None, "permitted": False}
-            return self._claimed(picture.change(row, deadline=picture.now + self.patience, **fields), None)
-        if row.state is State.SUBMITTING and row.deadline <= picture.now:
-            row = picture.change(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+            return self._lease(unit.update(row, deadline=unit.now + self.seconds, **fields), None)
+        if row.is_overdue(unit.now):
+            row = unit.update(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+        if not row.is_claimable(unit.now, self.max_age):
+            return row
         if row.attempt > 1 and row.state in (State.AMBIGUOUS, State.FAILED):
-            for other in picture.recall(row.key):
-                # One that was taken for lost, until its id came. The key goes on standing for what may have been paid
-                # for as well, should this one fail.
+            for other in unit.load_history(row.key):
+                # An earlier submission was ambiguous, and its id arrived later. It is collected before anything is
+                # paid again. The key keeps its current submission, which may have been billed as well.
                 if other.state is State.SUBMITTED:
                     return other
-        if row.state is State.AMBIGUOUS and self.resubmit and not row.permitted:
-            if self.asked_at is not None and row.claimed_at >= self.asked_at:
-                # The asker has waited for this one. If all who did submitted again, each of them could be billed.
+        if row.state is State.FAILED and not self._may_repeat_failure(row):
+            return row
+        if row.state is State.AMBIGUOUS and not row.permitted:
+            # A caller that waited for this very submission does not repeat it: if all callers that waited for it did,
+            # each of them could be billed.
+            waited = self.asked_at is not None and row.claimed_at >= self.asked_at
+            if not self.resubmit or waited:
                 return row
-            picture.decide(row, "resubmit", str(self.claimant))
-            return self._begin(picture, row)
-        return self._begin(picture, row) if self._free(row, picture.now) else row
+            unit.record_decision(row, "resubmit", str(self.claimant))
+        return self._begin(unit, row)
 
-    def _free(self, row: Submission, now: float) -> bool:
-        if row.state is State.AMBIGUOUS:
-            return row.permitted
-        if row.state is State.COMPLETED:
-            return not row.fresh(now, self.max_age)
-        if row.state is not State.FAILED:
-            return False
+    def _may_repeat_failure(self, row: Submission) -> bool:
         if self.claimant.task_run_id is not None and self.claimant.task_run_id == row.claimant.task_run_id:
             return False
         return self.asked_at is None or row.finished_at is None or row.finished_at < self.asked_at
 
-    def _begin(self, picture: Picture, found: Submission | None) -> Lease:
+    def _begin(self, unit: UnitOfWork, found: Submission | None) -> Lease:
         row = new_submission(
-            self.subject,
+            self.identity,
             self.claimant,
             token=self.token,
             attempt=1 if found is None else found.attempt + 1,
-            claimed_at=picture.now,
-            deadline=picture.now + self.patience,
+            claimed_at=unit.now,
+            deadline=unit.now + self.seconds,
             previous=None if found is None else found.token,
         )
-        picture.add(row)
-        picture.point(row.key, row.token)
-        return self._claimed(row, None if found is None else found.state)
+        unit.add(row)
+        unit.set_current(row.key, row.token)
+        return self._lease(row, None if found is None else found.state)
 
-    def _claimed(self, row: Submission, previous: State | None) -> Lease:
+    def _lease(self, row: Submission, previous: State | None) -> Lease:
         return Lease(
-            row.key, row.attempt, row.token, row.deadline, previous, self.subject, self.claimant, row.claimed_at
+            row.key, row.attempt, row.token, row.deadline, previous, self.identity, self.claimant, row.claimed_at
         )
 
 
 @dataclass(eq=False)
 class CatchUp(Operation):
-    """Nothing by itself; what is owed to the ledger is written before it, as before every other operation."""
+    """Does nothing itself: like every operation, it makes the queue write pending recoveries first."""
 
-    def want(self, wanted: Wanted) -> None:
-        """It looks at nothing."""
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        pass
 
-    def apply(self, picture: Picture) -> None:
-        """It changes nothing."""
+    @override
+    def apply(self, unit: UnitOfWork) -> None:
+        pass
 
 
 @dataclass(eq=False)
 class Accept(Operation):
-    """FoxAPI accepted a submission. Without `claimed`, only the token is known (a spill on a full disk)."""
+    """Records that FoxAPI accepted a submission.
+
+    `lease` is `None` if only the token is known: the recovery log stores no more on a full disk.
+    """
 
     token: str
     generation_id: str
-    claimed: Lease | None = None
+    lease: Lease | None = None
     credits: float | None = None
 
-    def want(self, wanted: Wanted) -> None:
-        if self.claimed is None:
-            wanted.strays.add(self.token)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        if self.lease is None:
+            reads.tokens_without_key.add(self.token)
         else:
-            wanted.keys.add(self.claimed.key)
-            wanted.tokens.add(self.token)
+            reads.keys.add(self.lease.key)
+            reads.tokens.add(self.token)
 
-    def apply(self, picture: Picture) -> bool:
-        row = picture.submission(self.token)
+    @override
+    def apply(self, unit: UnitOfWork) -> bool:
+        row = unit.submission(self.token)
         if row is None:
-            if self.claimed is None:
+            if self.lease is None:
                 return False
-            row = self._restore(picture, self.claimed)
+            row = self._restore(unit, self.lease)
         if row.generation_id == self.generation_id:
             return True
         if row.generation_id is not None:
             raise LedgerError(
-                f"one claim led to two generations: {row.generation_id} is recorded, {self.generation_id} is not",
+                f"two generations were accepted for one claim: {row.generation_id} is recorded, {self.generation_id} "
+                "is not",
                 generation_id=self.generation_id,
                 key=row.key,
             )
-        current = picture.peek(row.key)
-        row = picture.change(
+        current = unit.peek(row.key)
+        row = unit.update(
             row,
             state=State.SUBMITTED,
             generation_id=self.generation_id,
-            accepted_at=picture.now,
+            accepted_at=unit.now,
             finished_at=None,
             reason=None,
             permitted=False,
             credits=self.credits,
         )
-        # Nobody else pays while this one can be collected; a submission that is under way keeps the key.
+        # The key's callers collect this generation instead of paying again, unless another submission is open.
         if current is None or current.state is State.FAILED:
-            picture.point(row.key, row.token)
+            unit.set_current(row.key, row.token)
         return True
 
-    def _restore(self, picture: Picture, claimed: Lease) -> Submission:
-        return picture.add(
+    def _restore(self, unit: UnitOfWork, lease: Lease) -> Submission:
+        return unit.add(
             new_submission(
-                claimed.subject,
-                claimed.claimant,
+                lease.identity,
+                lease.claimant,
                 token=self.token,
-                attempt=claimed.attempt,
-                claimed_at=claimed.claimed_at,
-                deadline=claimed.deadline,
+                attempt=lease.attempt,
+                claimed_at=lease.claimed_at,
+                deadline=lease.deadline,
             )
         )
 
 
 @dataclass(eq=False)
 class Refuse(Operation):
-    """FoxAPI did not accept a submission, for certain, or it was never sent."""
+    """Records that a submission was not accepted, or never sent, and restores what the claim had found."""
 
     key: str
     token: str
     reason: str
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.histories.add(self.key)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.histories.add(self.key)
 
-    def apply(self, picture: Picture) -> None:
-        row = picture.submission(self.token)
+    @override
+    def apply(self, unit: UnitOfWork) -> None:
+        row = unit.submission(self.token)
         if row is None or row.generation_id is not None or row.state is State.REFUSED:
             return
-        current = picture.peek(row.key)
-        picture.change(row, state=State.REFUSED, reason=self.reason, finished_at=picture.now)
+        current = unit.peek(row.key)
+        unit.update(row, state=State.REFUSED, reason=self.reason, finished_at=unit.now)
         if current is None or current.token != row.token:
             return
-        before = row.previous and picture.submission(row.previous)
+        before = row.previous and unit.submission(row.previous)
         while before and before.state in (State.REFUSED, State.FORGOTTEN):
-            before = before.previous and picture.submission(before.previous)
-        picture.point(row.key, before.token if before else None)
+            before = before.previous and unit.submission(before.previous)
+        unit.set_current(row.key, before.token if before else None)
 
 
 @dataclass(eq=False)
 class Lose(Operation):
-    """The response was lost: the submission may have been accepted, or not."""
+    """Records that the response was lost: the submission is ambiguous."""
 
     key: str
     token: str
     reason: str
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.keys.add(self.key)
-        wanted.tokens.add(self.token)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.keys.add(self.key)
+        reads.tokens.add(self.token)
 
-    def apply(self, picture: Picture) -> None:
-        row = picture.submission(self.token)
+    @override
+    def apply(self, unit: UnitOfWork) -> None:
+        row = unit.submission(self.token)
         if row is not None and row.state is State.SUBMITTING:
-            picture.change(row, state=State.AMBIGUOUS, reason=self.reason)
+            unit.update(row, state=State.AMBIGUOUS, reason=self.reason)
 
 
 @dataclass(eq=False)
 class Settle(Operation):
-    """A person decides about what is unsettled."""
+    """Records a user's decision about an unsettled key."""
 
     key: str
     action: Literal["forget", "allow_resubmit"]
     by: str
 
-    def want(self, wanted: Wanted) -> None:
-        wanted.histories.add(self.key)
+    @override
+    def declare_reads(self, reads: ReadSet) -> None:
+        reads.histories.add(self.key)
 
-    def apply(self, picture: Picture) -> Submission | None:
-        row = picture.current(self.key)
-        if row is not None and row.state is State.SUBMITTING and row.deadline <= picture.now:
-            row = picture.change(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
-        return self._forget(picture, row) if self.action == "forget" else self._allow(picture, row)
+    @override
+    def apply(self, unit: UnitOfWork) -> Submission | None:
+        row = unit.current(self.key)
+        if row is not None and row.is_overdue(unit.now):
+            row = unit.update(row, state=State.AMBIGUOUS, reason=_NO_ANSWER)
+        return self._forget(unit, row) if self.action == "forget" else self._allow(unit, row)
 
-    def _forget(self, picture: Picture, row: Submission | None) -> None:
+    def _forget(self, unit: UnitOfWork, row: Submission | None) -> None:
         if row is not None and row.state in (State.AMBIGUOUS, State.SUBMITTED):
-            picture.point(row.key, None)
-            doomed = [row]
+            unit.set_current(row.key, None)
+            given_up = [row]
         else:
-            # Paid for, and superseded before its id arrived.
-            doomed = [other for other in picture.history(self.key) if other.state is State.SUBMITTED]
-        if not doomed:
-            raise self._misfit(picture, row)
-        for other in doomed:
-            picture.decide(other, "forget", self.by)
-            picture.change(
-                other, state=State.FORGOTTEN, finished_at=picture.now, reason=f"given up by {self.by}", permitted=False
+            # Submissions that were replaced before their id arrived.
+            given_up = [other for other in unit.history(self.key) if other.state is State.SUBMITTED]
+        if not given_up:
+            raise self._not_applicable(unit, row)
+        for other in given_up:
+            unit.record_decision(other, "forget", self.by)
+            unit.update(
+                other, state=State.FORGOTTEN, finished_at=unit.now, reason=f"given up by {self.by}", permitted=False
             )
 
-    def _allow(self, picture: Picture, row: Submission | None) -> Submission:
+    def _allow(self, unit: UnitOfWork, row: Submission | None) -> Submission:
         if row is None or row.state is not State.AMBIGUOUS:
-            raise self._misfit(picture, row)
+            raise self._not_applicable(unit, row)
         if not row.permitted:
-            picture.decide(row, "allow_resubmit", self.by)
-            row = picture.change(row, permitted=True)
+            unit.record_decision(row, "allow_resubmit", self.by)
+            row = unit.update(row, permitted=True)
         return row
 
-    def _misfit(self, picture: Picture, row: Submission | None) -> FoxAPIError:
+    def _not_applicable(self, unit: UnitOfWork, row: Submission | None) -> FoxAPIError:
         if row is None:
-            return InvalidRequest("the ledger has no row for this key: nothing is to be settled", key=self.key)
-        fits = {
-            State.SUBMITTING: f"its submission is under way for another {row.deadline - picture.now:.0f} s; wait",
-            State.SUBMITTED: f"collect generation {row.generation_id} (if FoxAPI no longer knows it, that makes it "
-            "ambiguous), or forget it",
-            State.COMPLETED: "nothing is to be settled; refresh the call to pay for a new answer",
-            State.FAILED: "nothing is to be settled; the next call pays anew",
+            return InvalidRequest("the ledger has no row for this key: there is nothing to settle", key=self.key)
+        advice = {
+            State.SUBMITTING: f"wait: its submission is open for at most {row.deadline - unit.now:.0f} s more",
+            State.SUBMITTED: f"collect generation {row.generation_id}, or forget it",
+            State.COMPLETED: "there is nothing to settle; refresh the call to pay for a new result",
+            State.FAILED: "there is nothing to settle; the next call submits again",
         }
-        said = f"{self.action} does not fit a generation that is {row.state}: {fits.get(row.state, '')}"
-        return InvalidRequest(said, key=self.key, generation_id=row.generation_id)
-
-
-def check_subject(row: Submission, subject: GenerationIdentity) -> None:
-    """Two accounts never share, not even if their keys are equal."""
-    if (row.account, row.base_url) != (subject.account, subject.base_url):
-        raise LedgerError(
-            "the ledger's row for this key belongs to another account or another FoxAPI: two different requests have "
-            "the same key, or somebody edited the ledger. Use a ledger of its own for each, or forget the row",
-            key=subject.key,
+        return InvalidRequest(
+            f"cannot apply {self.action} to a generation that is {row.state}: {advice.get(row.state, '')}",
+            key=self.key,
+            generation_id=row.generation_id,
         )
-
-
-def new_submission(
-    subject: GenerationIdentity, claimant: Claimant, *, state: State = State.SUBMITTING, **values: Any
-) -> Submission:
-    """Make a submission that is not in the ledger yet."""
-    values.setdefault("generation_id", None)
-    return Submission(
-        key=subject.key,
-        kind=subject.kind,
-        account=subject.account,
-        base_url=subject.base_url,
-        model=subject.model,
-        claimant=claimant,
-        state=state,
-        **values,
-    )

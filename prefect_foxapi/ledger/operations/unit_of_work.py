@@ -1,7 +1,7 @@
-"""What one transaction knows and changes: loaded with locks, moved in memory, written back by compare-and-set.
+"""The unit of work of a transaction: loads rows with locks, changes them in memory, writes them by compare-and-set.
 
-Locks are taken in one order by everybody (keys, then tokens, both sorted), so that two transactions cannot wait for
-each other. SQLite has a single writer and needs none of them.
+Every transaction takes its locks in the same order (keys, then tokens, both sorted), so that no two transactions wait
+for each other. SQLite has a single writer and needs no locks.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -19,10 +18,12 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.ledger.database.errors import Conflict
 from prefect_foxapi.ledger.database.schema import decisions, generations, submissions, uploads
-from prefect_foxapi.ledger.records import Claimant, Decision, State, Submission
+from prefect_foxapi.ledger.operations.row_mapping import changed_values, decode_rows, encode, row_columns
+from prefect_foxapi.ledger.records import Decision, Submission
 
-__all__ = ["Conflict", "Picture", "Wanted", "chunks", "decode", "row_columns", "with_results"]
+__all__ = ["ReadSet", "UnitOfWork", "chunks", "with_results"]
 
 T = TypeVar("T")
 
@@ -30,16 +31,8 @@ T = TypeVar("T")
 _CHUNK = 900
 
 _s = submissions.c
-_CLAIMANT = (_s.host, _s.pid, _s.process, _s.flow_run_id, _s.task_run_id, _s.flow_name)
-_PLAIN = (
-    *(_s.key, _s.token, _s.attempt, _s.state, _s.kind, _s.account, _s.base_url, _s.model, _s.generation_id),
-    *(_s.claimed_at, _s.deadline, _s.accepted_at, _s.finished_at, _s.expires_at, _s.reason, _s.error),
-    *(_s.billed, _s.permitted, _s.result_kept, _s.credits, _s.prompt_tokens, _s.completion_tokens, _s.previous),
-)
-row_columns: tuple[sa.Column[Any], ...] = (*_PLAIN, *_CLAIMANT)
-"""The columns that `decode` reads, in its order: everything but the result."""
 
-# Made once: to build a statement takes longer than to run it.
+# Built once: building a statement takes longer than running it.
 _wanted: sa.BindParameter[Any] = sa.bindparam("wanted", expanding=True)
 _BY_TOKEN = sa.select(_s.token, _s.key).where(_s.token.in_(_wanted))
 _BY_GENERATION = sa.select(_s.token, _s.key).where(_s.generation_id.in_(_wanted))
@@ -70,96 +63,50 @@ def _update_rows(names: tuple[str, ...]) -> sa.Update:
 
 
 @dataclass
-class Wanted:
-    """What a batch has to read before it can be applied.
+class ReadSet:
+    """The rows that a batch of operations needs.
 
     Attributes:
         keys: Keys whose current submission is needed.
         histories: Keys of which every submission is needed.
-        tokens: Single submissions.
+        tokens: Tokens of single submissions, whose keys are in `keys`.
         strays: Single submissions whose key is not known.
-        generation_ids: Generations whose submissions, and the keys of those, are needed.
+        generation_ids: Generations whose submissions, with their keys, are needed.
     """
 
     keys: set[str] = field(default_factory=set[str])
     histories: set[str] = field(default_factory=set[str])
     tokens: set[str] = field(default_factory=set[str])
-    strays: set[str] = field(default_factory=set[str])
+    tokens_without_key: set[str] = field(default_factory=set[str])
     generation_ids: set[str] = field(default_factory=set[str])
 
 
-class Conflict(Exception):
-    """Another transaction was faster: nothing was written, and the same work is to be done again."""
-
-
-def decode(values: Sequence[Any], *, result: str | None = None, current: bool = True) -> Submission:
-    """Make a row of the values of `row_columns`."""
-    return Submission(
-        key=values[0],
-        token=values[1],
-        attempt=values[2],
-        state=State(values[3]),
-        kind=values[4],
-        account=values[5],
-        base_url=values[6],
-        model=values[7],
-        generation_id=values[8],
-        claimed_at=values[9],
-        deadline=values[10],
-        accepted_at=values[11],
-        finished_at=values[12],
-        expires_at=values[13],
-        reason=values[14],
-        error=json.loads(values[15]) if values[15] else None,
-        billed=values[16],
-        permitted=values[17],
-        result_kept=values[18],
-        credits=values[19],
-        prompt_tokens=values[20],
-        completion_tokens=values[21],
-        previous=values[22],
-        claimant=Claimant(*values[23:29]),
-        result=json.loads(result) if result else None,
-        current=current,
-    )
-
-
-def _encode(name: str, value: Any) -> Any:
-    if name == "state":
-        return cast("State", value).value
-    return json.dumps(value) if name == "error" and value is not None else value
-
-
-def _encode_row(row: Submission, result: str | None) -> dict[str, Any]:
-    values = {column.name: _encode(column.name, getattr(row, column.name)) for column in _PLAIN}
-    values.update((column.name, getattr(row.claimant, column.name)) for column in _CLAIMANT)
-    values["day"] = datetime.fromtimestamp(row.claimed_at, UTC).strftime("%Y-%m-%d")
-    values["result"] = result
-    return values
-
-
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    """Cut sorted, distinct `values` into lists that fit one statement."""
+    """Yield distinct `values`, sorted, in lists that fit one statement."""
     ordered = sorted(set(values), key=lambda value: cast("Any", value))
     for start in range(0, len(ordered), _CHUNK):
         yield ordered[start : start + _CHUNK]
 
 
 def with_results(connection: Connection, rows: Iterable[Submission]) -> dict[str, Submission]:
-    """Return the rows by token, those whose result is kept with their result."""
+    """Return the rows by token, with the results that are kept."""
     by_token = {row.token: row for row in rows}
     for token, result in _select(connection, _RESULTS, [row.token for row in by_token.values() if row.result_kept]):
         by_token[token] = replace(by_token[token], result=json.loads(result) if result else None)
     return by_token
 
 
-def _select(connection: Connection, query: sa.Executable, wanted: Iterable[str]) -> Iterator[Sequence[Any]]:
-    for some in chunks(wanted):
+def _select(connection: Connection, query: sa.Executable, reads: Iterable[str]) -> Iterator[Sequence[Any]]:
+    for some in chunks(reads):
         yield from connection.execute(query, {"wanted": some})
 
 
-class Picture:
-    """The part of the ledger that a batch of operations touches.
+class UnitOfWork:
+    """The rows that a batch of operations reads and changes.
+
+    Args:
+        connection: A connection in a transaction.
+        now: The time of the batch, in Unix seconds.
 
     Attributes:
         now: The time of the batch, in Unix seconds.
@@ -180,65 +127,65 @@ class Picture:
 
     # Reading
 
-    def load(self, wanted: Wanted) -> None:
-        """Read what is wanted, and lock it against other transactions."""
-        touched, named = wanted.keys | wanted.histories, set(wanted.tokens)
-        for query, values in ((_BY_TOKEN, wanted.strays), (_BY_GENERATION, wanted.generation_ids)):
-            # Without a lock: neither the key nor the id of a submission ever changes once it is there.
+    def load(self, reads: ReadSet) -> None:
+        """Read rows, and lock them against other transactions."""
+        touched, named = reads.keys | reads.histories, set(reads.tokens)
+        for query, values in ((_BY_TOKEN, reads.tokens_without_key), (_BY_GENERATION, reads.generation_ids)):
+            # Without a lock: the key and the id of a submission do not change once they are set.
             for token, key in _select(self._connection, query, values):
                 named.add(token)
                 touched.add(key)
         for key, token in _select(self._connection, _POINTERS, touched):
             self._loaded[key] = self._current[key] = token
-        named.update(token for token, _ in _select(self._connection, _BY_KEY, wanted.histories))
+        named.update(token for token, _ in _select(self._connection, _BY_KEY, reads.histories))
         named.update(self._current.values())
-        self._take(named)
+        self._load_rows(named)
 
-    def _take(self, tokens: Iterable[str]) -> None:
-        for values in _select(self._connection, _ROWS, tokens):
-            row = decode(values)
-            self._rows[row.token] = self._stored[row.token] = row
-            if row.generation_id is not None:
-                self._generations.setdefault(row.generation_id, []).append(row.token)
+    def _load_rows(self, tokens: Iterable[str]) -> None:
+        for some in chunks(tokens):
+            for row in decode_rows(self._connection.execute(_ROWS, {"wanted": some})):
+                self._rows[row.token] = self._stored[row.token] = row
+                if row.generation_id is not None:
+                    self._generations.setdefault(row.generation_id, []).append(row.token)
 
     def current(self, key: str) -> Submission | None:
-        """The submission that the key stands for.
+        """Return the current submission of a key.
 
         Raises:
-            LedgerError: It is gone, and to take the key for free would be to pay again.
+            LedgerError: The row is missing. To treat the key as unused would be to pay again.
         """
         row = self.peek(key)
         if row is None and key in self._current:
-            raise LedgerError("the ledger is damaged: what it knew of this key is gone. Restore a backup", key=key)
+            raise LedgerError("the ledger is damaged: the row of this key is missing. Restore a backup", key=key)
         return row
 
     def peek(self, key: str) -> Submission | None:
-        """The submission that the key stands for, as far as it is known."""
+        """Return the current submission of a key, or `None` if the key has none or its row is missing."""
         token = self._current.get(key)
         return None if token is None else self._rows.get(token)
 
     def submission(self, token: str) -> Submission | None:
-        """The submission that began with this claim."""
+        """Return the submission with this token."""
         return self._rows.get(token)
 
     def generation(self, account: str, base_url: str, generation_id: str) -> list[Submission]:
-        """The submissions that have this id."""
+        """Return the submissions with this generation id."""
         rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
         return [row for row in rows if (row.account, row.base_url) == (account, base_url)]
 
     def history(self, key: str) -> list[Submission]:
-        """All the submissions of a key that are loaded."""
+        """Return the loaded submissions of a key."""
         return [row for row in self._rows.values() if row.key == key]
 
-    def recall(self, key: str) -> list[Submission]:
-        """All the submissions of a key that is locked, also those that nobody wanted in advance."""
-        self._take({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
+    def load_history(self, key: str) -> list[Submission]:
+        """Load and return every submission of a key that is locked already."""
+        self._load_rows({token for token, _ in _select(self._connection, _BY_KEY, [key])} - self._rows.keys())
         return self.history(key)
 
-    # Moving
+    # Changing
 
     def add(self, row: Submission, *, result: str | None = None) -> Submission:
-        """A new submission. `result` is the result as JSON text."""
+        """Add a submission. `result` is JSON text."""
         self._rows[row.token] = row
         if result is not None:
             self._results[row.token] = result
@@ -246,8 +193,8 @@ class Picture:
             self._generations.setdefault(row.generation_id, []).append(row.token)
         return row
 
-    def change(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
-        """Move a submission on."""
+    def update(self, row: Submission, *, result: str | None = None, **changes: Any) -> Submission:
+        """Change fields of a submission. `result` is JSON text."""
         changed = replace(row, **changes)
         self._rows[row.token] = changed
         if result is not None:
@@ -256,34 +203,34 @@ class Picture:
             self._generations.setdefault(changed.generation_id, []).append(row.token)
         return changed
 
-    def point(self, key: str, token: str | None) -> None:
-        """Let the key stand for another submission, or for none."""
+    def set_current(self, key: str, token: str | None) -> None:
+        """Make another submission, or none, the current one of a key."""
         if token is None:
             self._current.pop(key, None)
         else:
             self._current[key] = token
 
     def remove(self, row: Submission) -> None:
-        """Delete a submission, and the key with it where it stands for it."""
+        """Delete a submission, and its key if it is the current one."""
         self._removed.append(row)
         if self._current.get(row.key) == row.token:
-            self.point(row.key, None)
+            self.set_current(row.key, None)
 
-    def decide(self, row: Submission, action: str, by: str) -> None:
-        """Record a permission to pay again."""
+    def record_decision(self, row: Submission, action: str, by: str) -> None:
+        """Add a decision that the key may be paid for again."""
         self._decisions.append(Decision(row.key, row.token, row.generation_id, action, row.state, by, self.now))
 
     def remember_upload(self, **values: Any) -> None:
-        """Record where an upload lives, instead of what was known of it."""
+        """Add an upload, or replace the URL of a known one."""
         self._uploads.append(values)
 
     # Writing
 
     def flush(self) -> None:
-        """Write what has changed.
+        """Write all changes.
 
         Raises:
-            Conflict: Another transaction moved one of the rows; this one must be rolled back.
+            Conflict: Another transaction changed one of the rows. This one has to be rolled back.
         """
         self._flush_pointers()
         self._flush_submissions()
@@ -302,7 +249,7 @@ class Picture:
             {"key": key, "token": token} for key, token in sorted(self._current.items()) if key not in self._loaded
         ]
         if added and self._connection.dialect.name == "postgresql":
-            # The row may have been made since it was looked for: there was nothing to lock.
+            # Another transaction may have inserted the row: while it was missing there was nothing to lock.
             if len(execute(_INSERT_FREE_POINTERS, added).all()) != len(added):
                 raise Conflict
         elif added:
@@ -322,13 +269,9 @@ class Picture:
         for token, row in sorted(self._rows.items()):
             stored = self._stored.get(token)
             if stored is None:
-                added.append(_encode_row(row, self._results.get(token)))
+                added.append(encode(row, self._results.get(token)))
             elif stored is not row:
-                values = {
-                    column.name: _encode(column.name, getattr(row, column.name))
-                    for column in _PLAIN
-                    if getattr(row, column.name) != getattr(stored, column.name)
-                }
+                values = changed_values(row, stored)
                 if token in self._results:
                     values["result"] = self._results[token]
                 if values:
@@ -345,7 +288,7 @@ class Picture:
         if not values:
             return
         matched = self._connection.execute(statement, values).rowcount
-        # asyncpg does not count for many values at once (-1); there the rows are locked, and cannot have moved.
+        # asyncpg reports no count for several sets of values (-1). There the rows are locked and cannot have changed.
         if 0 <= matched != len(values):
             raise Conflict
 

@@ -1,0 +1,1 @@
+"""Requests as they arrive: parsing, checks and API errors."""

@@ -1,0 +1,1 @@
+"""What the emulator remembers: generations, accounts, uploads, fault rules and time."""

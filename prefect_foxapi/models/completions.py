@@ -1,0 +1,121 @@
+"""Chat completions and their chunks, in OpenAI's format."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from prefect_foxapi.compatibility import keep_stored_path
+from prefect_foxapi.models.base import Index, NullAsEmpty, WireModel
+
+
+class FunctionCall(WireModel):
+    """The function of a tool call, and its arguments as the JSON text that the model wrote."""
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(WireModel):
+    """A tool call that the model asks for."""
+
+    id: str
+    type: str = "function"
+    function: FunctionCall
+
+
+class Usage(WireModel):
+    """Tokens of a completion."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class CompletionMessage(WireModel):
+    """The message of an answer. An empty `content` is a valid answer."""
+
+    role: str = "assistant"
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: Annotated[tuple[ToolCall, ...], NullAsEmpty] = ()
+
+
+class Choice(WireModel):
+    """One answer of a completion."""
+
+    index: Index = 0
+    message: CompletionMessage
+    finish_reason: str | None = None
+
+
+class ChatCompletion(WireModel):
+    """A chat completion, which is `results[0]` of a completed text generation."""
+
+    id: str | None = None
+    object: str = "chat.completion"
+    created: int | None = None
+    model: str | None = None
+    choices: tuple[Choice, ...] = Field(min_length=1)
+    usage: Usage | None = None
+
+
+class FunctionCallDelta(WireModel):
+    """A part of a function call."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallDelta(WireModel):
+    """A part of a tool call. The parts of one call have the same `index`."""
+
+    index: Index = 0
+    id: str | None = None
+    type: str | None = None
+    function: FunctionCallDelta | None = None
+
+
+class Delta(WireModel):
+    """The part of an answer that a chunk adds. Only streams have `reasoning_content`."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: Annotated[tuple[ToolCallDelta, ...], NullAsEmpty] = ()
+
+
+def _or_no_delta(value: Any) -> Any:
+    return {} if value is None else value
+
+
+class ChunkChoice(WireModel):
+    """The part of a choice that a chunk adds."""
+
+    index: Index = 0
+    delta: Annotated[Delta, BeforeValidator(_or_no_delta)] = Delta()
+    finish_reason: str | None = None
+
+
+class ChatCompletionChunk(WireModel):
+    """A chunk of a stream."""
+
+    id: str | None = None
+    object: str = "chat.completion.chunk"
+    created: int | None = None
+    model: str | None = None
+    choices: Annotated[tuple[ChunkChoice, ...], NullAsEmpty] = ()
+    usage: Usage | None = None
+
+    @property
+    def text(self) -> str:
+        """The text that the chunk adds to the answer."""
+        return (self.choices[0].delta.content or "") if self.choices else ""
+
+    @property
+    def reasoning(self) -> str:
+        """The text that the chunk adds to the reasoning."""
+        return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
+
+
+# Results that version 0.1.0 stored name these classes by this path.
+keep_stored_path(globals(), "prefect_foxapi.models")
