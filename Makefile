@@ -1,44 +1,69 @@
 PYTHON ?= python3
-# One environment per interpreter, so that `make test PYTHON=python3.12` leaves the usual one alone.
-VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+# A version of Prefect, such as 3.8.8, in place of the one in constraints.txt.
+PREFECT ?=
+SUITE ?= all
+MINUTES ?= 60
+
+# One environment for each interpreter and each Prefect: `make test PYTHON=python3.12` leaves the default one alone.
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))$(if $(PREFECT),-prefect-$(PREFECT))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench
+.PHONY: help setup demo test check docs wheel soak bench constraints
 
-help:  ## say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
+	@echo
+	@echo 'PYTHON=python3.12 and PREFECT=3.8.8 choose an interpreter and a version of Prefect, for every target.'
 
-setup: $(READY)  ## make the virtual environment, anew when pyproject.toml changes
+setup: $(READY)  ## create the virtual environment, again when pyproject.toml or constraints.txt change
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# Another Prefect brings other versions of what it needs: only the rest stays pinned.
+	$(if $(PREFECT),sed '/^# Prefect$$/q',cat) constraints.txt > $(VENV)/constraints.txt
+	$(PIP) install --constraint $(VENV)/constraints.txt --editable '.[dev]' $(if $(PREFECT),prefect==$(PREFECT))
 	@touch $@
 
 demo: $(READY)  ## describe the sample media and write a typed brief (emulator, or FoxAPI with FOXAPI_API_KEY)
-	@# Prefect reports its use to its makers, and complains where it cannot; and its server starts slowly the first time.
+	@# Without Prefect's telemetry; and Prefect's server starts slowly the first time.
 	PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=180 \
 	$(BIN)/python flows/media_brief.py
 
-test: $(READY)  ## run the tests
-	@# A file stays in one process, and each process has its own servers, so that more than a few are no gain.
+test: $(READY)  ## run the tests, in at most 8 minutes on 2 cores
+	@# Each worker has servers of its own: more than four are no gain.
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
-check: $(READY)  ## lint, types and layout rules
+check: $(READY)  ## check format, lint, types, import contracts and layout
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_layout.py
+
+wheel: $(READY)  ## build a wheel, install it alone, and make a generation with it
+	rm -rf dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	$(BIN)/python .ci/try_wheel.py dist/*.whl
+
+soak: $(READY)  ## run the long harnesses: SUITE=kills,faults,streams,… (default all), MINUTES for each (default 60)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(filter-out all,$(SUITE)),$(SUITE))
 
 docs: $(VENV)/.docs-ready  ## build the documentation into site/
 	@# Material warns of the next major version of MkDocs, which is not installed here.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 $(VENV)/.docs-ready: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(PIP) install --constraint $(VENV)/constraints.txt --editable '.[docs]'
 	@touch $@
 
 bench: $(READY)  ## print the benchmarks, each figure beside its baseline
 	$(BIN)/python -m tests.benchmarks
+
+constraints:  ## pin anew, in constraints.txt, what pyproject.toml asks for
+	$(PYTHON) -m venv --clear .venv-unpinned
+	.venv-unpinned/bin/python -m pip install --quiet packaging --editable '.[dev,docs]'
+	.venv-unpinned/bin/python .ci/constraints.py > constraints.txt
+	rm -rf .venv-unpinned

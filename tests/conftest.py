@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.retry import RetryPolicy
@@ -15,30 +17,58 @@ from prefect_foxapi.hooks import HookEvent
 from tests.support.clocks import RunningClock
 
 API_KEY = "sk-test-0123456789abcdef"
+# For `make soak SUITE=properties`.
+hypothesis_settings.register_profile("soak", max_examples=2_000, deadline=None)
 MakeClient = Callable[..., FoxAPIClient]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first: at the end, the other processes would wait for it."""
-    # Prefect's own connections to its test server are left to the garbage collector.
+    """Tests with a Prefect server are the slow ones: they begin first, so that the workers end together."""
+    # Prefect's own clients leave connections to its API open, for the garbage collector to close.
     left_open = pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+        r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
     )
+
+    def order(item: pytest.Item) -> tuple[float, bool]:
+        longest = max((mark.args[0] for mark in item.iter_markers("timeout")), default=0)
+        return -longest, "prefect_api" not in getattr(item, "fixturenames", ())
+
     for item in items:
-        if "prefect_home" in getattr(item, "fixturenames", ()):
+        if "prefect_api" in getattr(item, "fixturenames", ()):
             item.add_marker(left_open)
-    items.sort(key=lambda item: max((mark.args[0] for mark in item.iter_markers("timeout")), default=0), reverse=True)
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Real Prefect, with a server, in a home of its own."""
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a Prefect server that all workers of a test run share."""
+    from tests.pay_once.servers import shared_prefect_server
+
+    base = tmp_path_factory.getbasetemp()
+    with shared_prefect_server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_home(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Prefect home, and a server, for the tests of this worker that need none of their own."""
     # Imported here: most tests do without Prefect.
-    from prefect.settings import PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
 
     home = tmp_path_factory.mktemp("prefect-home")
-    with temporary_settings({PREFECT_HOME: home, PREFECT_LOGGING_TO_API_ENABLED: False}), prefect_test_harness(120):
+    settings = {
+        PREFECT_HOME: home,
+        PREFECT_API_URL: prefect_api,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
+    }
+    with temporary_settings(settings):
         yield home
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.kills import Kills, Tally
+from tests.pay_once.fork_server import ForkServer
+from tests.pay_once.kill_harness import KillHarness, Tally
 from tests.pay_once.servers import prefect_server
-from tests.pay_once.zygote import Zygote
 from tests.support.postgres import PostgresForTests
 
 KILLS = 300
@@ -26,7 +26,7 @@ QUICK = 40
 CACHED = 1000
 FAULTS = 0.1
 
-BY_HAND = "tests.pay_once.by_hand:generate_all"
+BASELINE = "tests.pay_once.baseline:generate_all"
 ASK_TWICE = "tests.pay_once.repeats:ask_twice"
 
 
@@ -46,7 +46,7 @@ def run(kills: int | None = None) -> list[dict[str, str]]:
 
 def _kills(seed: int, kills: int, home: Path, api: str, new_database: Any) -> list[dict[str, str]]:
     def harness(name: str, options: dict[str, Any]) -> Tally:
-        tally = Kills(seed, home=home / name, api_url=api, **options).run(
+        tally = KillHarness(seed, home=home / name, api_url=api, **options).run(
             kills, per_flow=20 if "faults" in options else 5
         )
         print(f"{name}: {tally}", file=sys.stderr, flush=True)
@@ -59,7 +59,7 @@ def _kills(seed: int, kills: int, home: Path, api: str, new_database: Any) -> li
         "PostgreSQL, faults of every kind": {"ledger_url": new_database(), "faults": FAULTS},
     }
     with ThreadPoolExecutor(2) as pool:
-        by_hand = pool.submit(harness, "by hand", {"program": BY_HAND, "keeps_a_ledger": False})
+        by_hand = pool.submit(harness, "by hand", {"program": BASELINE, "keeps_a_ledger": False})
         running = {name: pool.submit(harness, name, options) for name, options in ours.items()}
         tallies = {name: tally.result() for name, tally in running.items()}
         baseline = by_hand.result()
@@ -79,7 +79,8 @@ def _kills(seed: int, kills: int, home: Path, api: str, new_database: Any) -> li
 
 def _row(what: str, ours: int, baseline: int | None, target: str) -> dict[str, str]:
     compared = "" if baseline is None else str(baseline)
-    return {"what": what, "ours": str(ours), "baseline": compared, "ratio": "", "target": target}
+    ratio = f"{ours / baseline:.2f}" if baseline else ""
+    return {"what": what, "ours": str(ours), "baseline": compared, "ratio": ratio, "target": target}
 
 
 def _repeats(home: Path, api: str) -> list[dict[str, str]]:
@@ -90,9 +91,9 @@ def _repeats(home: Path, api: str) -> list[dict[str, str]]:
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
     }
     go, report = home / "go", home / "repeats.json"
-    with Emulator(duration=0.05) as emulator, Zygote(environment, home / "repeats.log") as zygote:
+    with Emulator(duration=0.05) as emulator, ForkServer(environment, home / "repeats.log") as fork_server:
         given = {"base_url": emulator.url, "api_key": emulator.api_key, "count": CACHED}
-        child = zygote.run(ASK_TWICE, **given, go=str(go), report=str(report))
+        child = fork_server.run(ASK_TWICE, **given, go=str(go), report=str(report))
         assert child.wait_until("asked", within=300), (home / "repeats.log").read_text()
         before = sum(emulator.counts().values())
         go.touch()

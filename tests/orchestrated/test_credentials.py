@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -27,12 +28,12 @@ class TestBlock(BlockStandardTestSuite):
         return FoxAPICredentials
 
 
-def test_no_key_says_the_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_is_an_authentication_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FOXAPI_API_KEY", raising=False)
     with pytest.raises(AuthenticationError) as caught:
         FoxAPICredentials.from_env()
-    for way in ("FoxAPICredentials(api_key=", "saved block", "FOXAPI_API_KEY"):
-        assert way in str(caught.value)
+    # What the user has to know are names, not words.
+    assert {"FoxAPICredentials", "FOXAPI_API_KEY"} <= set(re.findall(r"\w+", str(caught.value)))
 
 
 def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,18 +60,13 @@ def test_accounts_are_told_apart_by_key_unless_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base_url", "remedy"),
-    [
-        ("http://fox.example.com", "allow_http"),
-        ("https://fox.example.com/v1", "without /v1"),
-        ("ftp://fox.example.com", "http"),
-        ("fox.example.com", "http"),
-    ],
+    "base_url", ["http://fox.example.com", "https://fox.example.com/v1", "ftp://fox.example.com", "fox.example.com"]
 )
-def test_a_base_url_that_cannot_be_used(base_url: str, remedy: str) -> None:
+def test_a_base_url_that_cannot_be_used(base_url: str) -> None:
     credentials = FoxAPICredentials(api_key=SecretStr("sk-x"), base_url=base_url)
-    with pytest.raises(InvalidRequest, match=remedy):
+    with pytest.raises(InvalidRequest) as caught:
         credentials.get_client()
+    assert caught.value.field == "base_url"
 
 
 async def test_the_client_of_a_block(credentials: FoxAPICredentials) -> None:
@@ -118,8 +114,9 @@ async def test_no_such_block(caplog: pytest.LogCaptureFixture) -> None:
     async def ask() -> None:
         await agenerate("x", model="gpt-5.5", credentials="nobody-saved-this")
 
-    with pytest.raises(AuthenticationError, match="no saved block 'nobody-saved-this'"):
+    with pytest.raises(AuthenticationError) as caught:
         await ask()
+    assert "nobody-saved-this" in str(caught.value)
     assert not [record for record in caplog.records if record.levelno > logging.ERROR]
 
 
@@ -139,4 +136,3 @@ def test_register_by_hand(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FoxAPI Credentials" in done.stdout
-    assert "Successfully registered 1 block" in done.stdout

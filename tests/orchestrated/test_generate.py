@@ -228,29 +228,32 @@ async def test_bad_requests_cost_nothing(emulator: Emulator, credentials: FoxAPI
     async def ask(**arguments: object) -> Generation:
         return await agenerate(credentials=credentials, **arguments)
 
-    with pytest.raises(InvalidRequest, match="max_tokens"):
-        await ask(prompt="x", model="claude-opus-4-7")
-    with pytest.raises(UnsupportedContent, match="video"):
-        await ask(prompt=["x", {"type": "video_url", "video_url": {"url": "https://e.org/a.mp4"}}], model="gpt-5.5")
-    with pytest.raises(InvalidRequest, match="timeout"):
-        await ask(prompt="x", model="gpt-5.5", timeout=0)
+    video = {"type": "video_url", "video_url": {"url": "https://e.org/a.mp4"}}
+    for expected, field, arguments in (
+        (InvalidRequest, "max_tokens", {"prompt": "x", "model": "claude-opus-4-7"}),
+        (UnsupportedContent, "messages.0.content.1.video_url", {"prompt": ["x", video], "model": "gpt-5.5"}),
+        (InvalidRequest, "timeout", {"prompt": "x", "model": "gpt-5.5", "timeout": 0}),
+    ):
+        with pytest.raises(expected) as caught:
+            await ask(**arguments)
+        assert caught.value.field == field
     assert emulator.ledger() == []
 
 
 @pytest.mark.parametrize(
-    ("submitting", "options", "field", "remedy"),
+    ("submitting", "options", "field"),
     [
-        (agenerate, {"poll": 5}, "poll", "PollPolicy"),
-        (agenerate, {"timeout": "30"}, "timeout", "number of seconds"),
-        (agenerate, {"timeout": float("nan")}, "timeout", "number of seconds"),
-        (agenerate, {"on_ambiguous": "resumbit"}, "on_ambiguous", "'raise' or 'resubmit'"),
-        (agenerate, {"log_lines": True}, "log_lines", "stream_generation"),
-        (astream_generation, {"poll": 5}, "poll", "PollPolicy"),
-        (astream_generation, {"stream": True}, "stream", "stream_generation"),
-        (asubmit_generation, {"timeout": 60}, "timeout", "wait_for_generation"),
-        (asubmit_generation, {"poll": PollPolicy()}, "poll", "wait_for_generation"),
-        (asubmit_generation, {"on_delta": print}, "on_delta", "wait_for_generation"),
-        (asubmit_generation, {"on_ambiguous": 1}, "on_ambiguous", "'raise' or 'resubmit'"),
+        (agenerate, {"poll": 5}, "poll"),
+        (agenerate, {"timeout": "30"}, "timeout"),
+        (agenerate, {"timeout": float("nan")}, "timeout"),
+        (agenerate, {"on_ambiguous": "resumbit"}, "on_ambiguous"),
+        (agenerate, {"log_lines": True}, "log_lines"),
+        (astream_generation, {"poll": 5}, "poll"),
+        (astream_generation, {"stream": True}, "stream"),
+        (asubmit_generation, {"timeout": 60}, "timeout"),
+        (asubmit_generation, {"poll": PollPolicy()}, "poll"),
+        (asubmit_generation, {"on_delta": print}, "on_delta"),
+        (asubmit_generation, {"on_ambiguous": 1}, "on_ambiguous"),
     ],
 )
 async def test_options_that_are_wrong_or_of_another_task_are_neither_sent_nor_paid_for(
@@ -259,13 +262,12 @@ async def test_options_that_are_wrong_or_of_another_task_are_neither_sent_nor_pa
     submitting: Callable[..., Coroutine[Any, Any, Any]],
     options: dict[str, Any],
     field: str,
-    remedy: str,
 ) -> None:
     @flow
     async def ask() -> None:
         await submitting("options", model="gpt-5.5", credentials=credentials, **options)
 
-    with pytest.raises(InvalidRequest, match=remedy) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         await ask()
     assert caught.value.field == field
     assert emulator.ledger() == []
@@ -293,7 +295,7 @@ async def test_a_failed_generation_is_paid_for_again_by_the_next_call_only(
         return await tried("doomed", model="gpt-5.5", credentials=credentials)
 
     for paid in (1, 2):
-        with pytest.raises(GenerationFailed, match="no luck") as caught:
+        with pytest.raises(GenerationFailed) as caught:
             await ask()
         assert caught.value.code == "upstream_error"
         assert caught.value.key
@@ -328,7 +330,7 @@ async def test_a_result_that_cannot_be_read_is_not_lost(emulator: Emulator, cred
         return await tried("odd", model="gpt-5.5", credentials=credentials)
 
     for origin in ("billed", "replayed"):
-        with pytest.raises(OutputInvalid, match="not a chat completion") as caught:
+        with pytest.raises(OutputInvalid) as caught:
             await ask()
         assert caught.value.generation.results[0]["choices"][0]["message"]["content"] == odd
         assert caught.value.generation.origin == origin

@@ -18,25 +18,10 @@ from prefect.settings import (
 from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.emulator import Emulator
 from prefect_foxapi.tasks.event_loop import close_background
-from tests.pay_once.asking import Asker
+from tests.pay_once.callers import Caller
+from tests.pay_once.fork_server import ForkServer
 from tests.pay_once.programs import credentials as credentials_for
-from tests.pay_once.servers import prefect_server
-from tests.pay_once.zygote import Zygote
 from tests.support.postgres import PostgresForTests
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Prefect's own clients leave connections to its API open, for the garbage collector to close.
-    leaked = r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.filterwarnings(leaked))
-
-
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prefect_server(tmp_path_factory.mktemp("prefect-server")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")
@@ -83,12 +68,12 @@ def credentials(emulator: Emulator) -> FoxAPICredentials:
 
 
 @pytest.fixture
-def ask(credentials: FoxAPICredentials) -> Asker:
-    return Asker(credentials)
+def ask(credentials: FoxAPICredentials) -> Caller:
+    return Caller(credentials)
 
 
 @pytest.fixture
-def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[Zygote]:
+def elsewhere(environment: dict[str, str], tmp_path: Path) -> Iterator[ForkServer]:
     """Another process with the same home."""
-    with Zygote(environment, tmp_path / "elsewhere.log") as zygote:
-        yield zygote
+    with ForkServer(environment, tmp_path / "elsewhere.log") as fork_server:
+        yield fork_server

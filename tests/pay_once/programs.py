@@ -12,11 +12,13 @@ from typing import Any, Literal
 from prefect import flow
 from pydantic import SecretStr
 
-from prefect_foxapi import FoxAPICredentials, FoxAPIError, agenerate, asettle
-from tests.pay_once.zygote import emit
+from prefect_foxapi import FoxAPICredentials, FoxAPIError, PollPolicy, agenerate, asettle
+from tests.pay_once.fork_server import emit
 
 MODEL = "gpt-5.5"
 SUBMIT_TIMEOUT, CONNECT_TIMEOUT = 2.0, 0.5
+# The emulator answers at once: with the default policy these tests would wait for their next poll.
+POLL = PollPolicy(interval=0.05)
 
 
 def credentials(base_url: str, api_key: str) -> FoxAPICredentials:
@@ -34,6 +36,7 @@ def generate_all(
     delays: list[float],
     streamed: list[str],
     on_ambiguous: Literal["raise", "resubmit"] | None = None,
+    poll_interval: float | None = None,
 ) -> None:
     """A flow that makes a generation of each prompt, all at once, and reports what became of them.
 
@@ -41,12 +44,14 @@ def generate_all(
         delays: Seconds after which each is asked for.
         streamed: Those of the prompts whose answers are streamed.
         report: The file for the outcomes: a dict for each prompt.
+        poll_interval: Seconds between two polls; None for the default policy.
     """
     block = credentials(base_url, api_key)
+    poll = PollPolicy(interval=poll_interval) if poll_interval else None
 
     async def one(prompt: str) -> dict[str, Any]:
         generation = await agenerate(
-            prompt, model=MODEL, credentials=block, stream=prompt in streamed, on_ambiguous=on_ambiguous
+            prompt, model=MODEL, credentials=block, stream=prompt in streamed, on_ambiguous=on_ambiguous, poll=poll
         )
         return {"id": generation.generation_id, "origin": generation.origin, "text": generation.text}
 

@@ -13,8 +13,8 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 
 from prefect_foxapi import agenerate
+from tests.pay_once.fork_server import emit
 from tests.pay_once.programs import MODEL, credentials
-from tests.pay_once.zygote import emit
 
 
 @task(cache_policy=INPUTS + TASK_SOURCE, result_serializer="json")

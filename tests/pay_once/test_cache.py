@@ -17,11 +17,11 @@ from pydantic import BaseModel
 
 from prefect_foxapi import FoxAPICredentials, Generation, agenerate, await_for_generation
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker, result_of, told
-from tests.pay_once.programs import MODEL
-from tests.pay_once.zygote import Zygote
+from tests.pay_once.callers import Caller, result_of, told
+from tests.pay_once.fork_server import ForkServer
+from tests.pay_once.programs import MODEL, POLL
 
-ASK = "tests.pay_once.asking:ask_once"
+ASK = "tests.pay_once.callers:ask_once"
 pytestmark = pytest.mark.usefixtures("home")
 
 
@@ -30,7 +30,7 @@ class Capital(BaseModel):
 
 
 async def test_a_repeat_is_cached_and_asks_nobody(
-    ask: Asker, emulator: Emulator, elsewhere: Zygote, tmp_path: Path
+    ask: Caller, emulator: Emulator, elsewhere: ForkServer, tmp_path: Path
 ) -> None:
     first = await ask()
     assert (first["state"], first["origin"]) == ("Completed", "billed")
@@ -43,14 +43,14 @@ async def test_a_repeat_is_cached_and_asks_nobody(
     assert emulator.counts() == counts
 
 
-async def test_a_typed_repeat_is_cached_with_its_type(ask: Asker, emulator: Emulator) -> None:
+async def test_a_typed_repeat_is_cached_with_its_type(ask: Caller, emulator: Emulator) -> None:
     states = [await ask.state(output_type=Capital) for _ in range(2)]
     assert [state.name for state in states] == ["Completed", "Cached"]
     assert all(isinstance(generation_of(state).parsed, Capital) for state in states)
     assert len(emulator.ledger()) == 1
 
 
-async def test_cache_expiration_bounds_the_age_of_a_result_in_the_ledger_too(ask: Asker, emulator: Emulator) -> None:
+async def test_cache_expiration_bounds_the_age_of_a_result_in_the_ledger_too(ask: Caller, emulator: Emulator) -> None:
     at_once = timedelta(microseconds=1)
     first, second = [await ask(cache_expiration=at_once) for _ in range(2)]
     assert first["id"] != second["id"]
@@ -61,7 +61,7 @@ async def test_cache_expiration_bounds_the_age_of_a_result_in_the_ledger_too(ask
 
 
 async def test_refresh_cache_pays_and_later_calls_have_the_new_result(
-    ask: Asker, emulator: Emulator, home: Path
+    ask: Caller, emulator: Emulator, home: Path
 ) -> None:
     first = await ask()
     fresh = await ask(refresh_cache=True)
@@ -73,7 +73,7 @@ async def test_refresh_cache_pays_and_later_calls_have_the_new_result(
     assert len(emulator.ledger()) == 2
 
 
-async def test_the_setting_to_refresh_does_the_same(ask: Asker, emulator: Emulator) -> None:
+async def test_the_setting_to_refresh_does_the_same(ask: Caller, emulator: Emulator) -> None:
     first = await ask()
     with temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True}):
         fresh = await ask()
@@ -83,21 +83,21 @@ async def test_the_setting_to_refresh_does_the_same(ask: Asker, emulator: Emulat
     assert len(emulator.ledger()) == 2
 
 
-async def test_no_cache_pays_each_time_and_shares_with_nobody(ask: Asker, emulator: Emulator) -> None:
+async def test_no_cache_pays_each_time_and_shares_with_nobody(ask: Caller, emulator: Emulator) -> None:
     outcomes = [await ask(cache_policy=policy) for policy in (NO_CACHE, NO_CACHE)]
     usual = await ask()
     assert len({outcome["id"] for outcome in [*outcomes, usual]}) == 3 == len(emulator.ledger())
     assert {outcome["origin"] for outcome in outcomes} == {"billed"}
 
 
-async def test_another_cache_policy_still_pays_once(ask: Asker, emulator: Emulator) -> None:
+async def test_another_cache_policy_still_pays_once(ask: Caller, emulator: Emulator) -> None:
     first, second = [await ask(cache_policy=INPUTS) for _ in range(2)]
     assert (second["state"], second["id"]) == ("Cached", first["id"])
     assert await ask() == {**first, "origin": "replayed"}
     assert len(emulator.ledger()) == 1
 
 
-async def test_results_that_are_not_stored_are_still_paid_for_once(ask: Asker, emulator: Emulator) -> None:
+async def test_results_that_are_not_stored_are_still_paid_for_once(ask: Caller, emulator: Emulator) -> None:
     first, second = [await ask(persist_result=False) for _ in range(2)]
     assert (first["origin"], second["origin"]) == ("billed", "replayed")
     assert len(emulator.ledger()) == 1
@@ -105,7 +105,7 @@ async def test_results_that_are_not_stored_are_still_paid_for_once(ask: Asker, e
     assert len(emulator.ledger()) == 2
 
 
-async def test_the_setting_to_disable_caching_is_no_cache_for_all(ask: Asker, emulator: Emulator) -> None:
+async def test_the_setting_to_disable_caching_is_no_cache_for_all(ask: Caller, emulator: Emulator) -> None:
     with temporary_settings({PREFECT_TASKS_DISABLE_CACHING: True}):
         origins = [(await ask(persist_result=stored))["origin"] for stored in (None, False)]
     assert origins == ["billed", "billed"]
@@ -117,7 +117,7 @@ async def test_the_options_of_a_task_around_it_are_not_its_own(
 ) -> None:
     @task(cache_policy=NO_CACHE, refresh_cache=True)
     async def mine() -> str:
-        return (await agenerate.fn("the same", model=MODEL, credentials=credentials)).origin
+        return (await agenerate.fn("the same", model=MODEL, credentials=credentials, poll=POLL)).origin
 
     @flow
     async def twice() -> list[str]:
@@ -127,13 +127,13 @@ async def test_the_options_of_a_task_around_it_are_not_its_own(
     assert len(emulator.ledger()) == 1
 
 
-async def test_another_sample_is_another_generation(ask: Asker, emulator: Emulator) -> None:
+async def test_another_sample_is_another_generation(ask: Caller, emulator: Emulator) -> None:
     ids = [generation_of(await ask.state(sample=sample)).generation_id for sample in (0, 1, 2, 1)]
     assert len(set(ids)) == 3 == len(emulator.ledger())
     assert ids[1] == ids[3]
 
 
-async def test_what_prefect_lost_comes_from_the_ledger(ask: Asker, emulator: Emulator, home: Path) -> None:
+async def test_what_prefect_lost_comes_from_the_ledger(ask: Caller, emulator: Emulator, home: Path) -> None:
     first = await ask()
     counts = emulator.counts()
     shutil.rmtree(home / "storage")
@@ -141,7 +141,7 @@ async def test_what_prefect_lost_comes_from_the_ledger(ask: Asker, emulator: Emu
     assert emulator.counts() == counts
 
 
-async def test_a_record_that_was_half_written_does_no_harm(ask: Asker, emulator: Emulator, home: Path) -> None:
+async def test_a_record_that_was_half_written_does_no_harm(ask: Caller, emulator: Emulator, home: Path) -> None:
     first = await ask()
     [record] = (home / "storage").iterdir()
     whole = record.read_bytes()
@@ -151,7 +151,7 @@ async def test_a_record_that_was_half_written_does_no_harm(ask: Asker, emulator:
     assert len(emulator.ledger()) == 1
 
 
-async def test_a_failure_is_not_cached(ask: Asker, emulator: Emulator) -> None:
+async def test_a_failure_is_not_cached(ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", fail={"code": "upstream_error", "message": "no luck"}, count=1)
     first, second = [await ask() for _ in range(2)]
     assert (first["state"], first["error"]) == ("Failed", "GenerationFailed")
@@ -159,7 +159,7 @@ async def test_a_failure_is_not_cached(ask: Asker, emulator: Emulator) -> None:
     assert len(emulator.ledger()) == 2
 
 
-async def test_what_nobody_can_know_is_not_cached_and_not_paid_for_again(ask: Asker, emulator: Emulator) -> None:
+async def test_what_nobody_can_know_is_not_cached_and_not_paid_for_again(ask: Caller, emulator: Emulator) -> None:
     emulator.add_fault(kind="reset_after", endpoint="submit", count=1)
     outcomes = [await ask() for _ in range(3)]
     assert [(o["state"], o["error"]) for o in outcomes] == [("Failed", "AmbiguousSubmission")] * 3
@@ -170,7 +170,7 @@ async def test_what_nobody_can_know_is_not_cached_and_not_paid_for_again(ask: As
     assert len(emulator.ledger()) == 2
 
 
-async def test_an_answer_of_the_wrong_type_is_not_cached_but_not_lost(ask: Asker, emulator: Emulator) -> None:
+async def test_an_answer_of_the_wrong_type_is_not_cached_but_not_lost(ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", '{"town": "Paris"}')
     for _ in range(2):
         outcome = told(await ask.state(output_type=Capital))

@@ -15,11 +15,11 @@ from prefect import flow
 
 from prefect_foxapi import FoxAPICredentials, GenerationTimeout, agenerate, generate
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker, result_of
-from tests.pay_once.programs import MODEL
-from tests.pay_once.zygote import Zygote
+from tests.pay_once.callers import Caller, result_of
+from tests.pay_once.fork_server import ForkServer
+from tests.pay_once.programs import MODEL, POLL
 
-ASK = "tests.pay_once.asking:ask_once"
+ASK = "tests.pay_once.callers:ask_once"
 pytestmark = pytest.mark.usefixtures("home")
 
 
@@ -38,7 +38,7 @@ async def until_submitted(emulator: Emulator) -> None:
 @pytest.mark.parametrize("on_the_wire", [False, True], ids=["during the wait", "during the submission"])
 async def test_cancelled(
     on_the_wire: bool,
-    ask: Asker,
+    ask: Caller,
     emulator: Emulator,
     credentials: FoxAPICredentials,
     caplog: pytest.LogCaptureFixture,
@@ -49,7 +49,7 @@ async def test_cancelled(
 
     @flow
     async def cancels() -> None:
-        asking = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials))
+        asking = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials, poll=POLL))
         await until_submitted(emulator)
         await asyncio.sleep(0.0 if on_the_wire else 0.2)
         asking.cancel()
@@ -72,9 +72,9 @@ async def test_one_who_joined_and_is_cancelled_says_so_too(
 
     @flow
     async def cancels() -> str:
-        first = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials))
+        first = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials, poll=POLL))
         await until_submitted(emulator)
-        second = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials))
+        second = asyncio.ensure_future(agenerate("the same", model=MODEL, credentials=credentials, poll=POLL))
         await asyncio.sleep(0.3)
         caplog.clear()
         second.cancel()
@@ -89,7 +89,7 @@ async def test_one_who_joined_and_is_cancelled_says_so_too(
 
 
 async def test_prefects_timeout_in_an_async_flow(
-    ask: Asker, emulator: Emulator, caplog: pytest.LogCaptureFixture
+    ask: Caller, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     emulator.script("the same", "at last", duration=2.0)
     with caplog.at_level(logging.INFO):
@@ -106,7 +106,7 @@ def test_prefects_timeout_in_a_sync_flow(
     submitted: bool, emulator: Emulator, credentials: FoxAPICredentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     emulator.script("the same", "at last", duration=2.0)
-    arguments: dict[str, Any] = {"model": MODEL, "credentials": credentials}
+    arguments: dict[str, Any] = {"model": MODEL, "credentials": credentials, "poll": POLL}
 
     @flow
     def hurried() -> None:
@@ -131,7 +131,7 @@ def test_prefects_timeout_in_a_sync_flow(
     assert len(emulator.ledger()) == 1
 
 
-async def test_the_waits_own_timeout(ask: Asker, emulator: Emulator) -> None:
+async def test_the_waits_own_timeout(ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", "at last", duration=1.5)
     error = result_of(await ask.state(timeout=0.5))
     assert isinstance(error, GenerationTimeout)
@@ -145,7 +145,7 @@ async def test_the_waits_own_timeout(ask: Asker, emulator: Emulator) -> None:
 @pytest.mark.parametrize("synchronous", [False, True], ids=["async flow", "sync flow"])
 @pytest.mark.parametrize("on_the_wire", [False, True], ids=["during the wait", "during the submission"])
 async def test_terminated(
-    on_the_wire: bool, synchronous: bool, ask: Asker, emulator: Emulator, elsewhere: Zygote, tmp_path: Path
+    on_the_wire: bool, synchronous: bool, ask: Caller, emulator: Emulator, elsewhere: ForkServer, tmp_path: Path
 ) -> None:
     emulator.script("the same", "at last", duration=2.0)
     if on_the_wire:

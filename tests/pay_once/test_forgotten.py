@@ -20,13 +20,13 @@ from prefect_foxapi import (
     await_for_generation,
 )
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker, result_of
+from tests.pay_once.callers import Caller, result_of
 from tests.pay_once.programs import MODEL
 
 pytestmark = pytest.mark.usefixtures("home")
 
 
-async def test_a_lasting_404_is_paid_for_once_more_at_the_most(ask: Asker, emulator: Emulator, home: Path) -> None:
+async def test_a_lasting_404_is_paid_for_once_more_at_the_most(ask: Caller, emulator: Emulator, home: Path) -> None:
     await submitted_long_ago(emulator, home)
     emulator.add_fault(kind="vanish")
     error = result_of(await ask.state(on_ambiguous="resubmit", timeout=60))
@@ -37,7 +37,7 @@ async def test_a_lasting_404_is_paid_for_once_more_at_the_most(ask: Asker, emula
     assert len(emulator.ledger()) == 2
 
 
-async def test_who_pays_again_has_no_more_time_to_wait(ask: Asker, emulator: Emulator, home: Path) -> None:
+async def test_who_pays_again_has_no_more_time_to_wait(ask: Caller, emulator: Emulator, home: Path) -> None:
     await submitted_long_ago(emulator, home)
     emulator.add_fault(kind="delay", endpoint="task", seconds=3.0, count=1)
     emulator.add_fault(kind="vanish", after=1, count=1)
@@ -49,7 +49,7 @@ async def test_who_pays_again_has_no_more_time_to_wait(ask: Asker, emulator: Emu
     assert len(emulator.ledger()) == 2
 
 
-async def test_without_permission_it_is_ambiguous(ask: Asker, emulator: Emulator, home: Path) -> None:
+async def test_without_permission_it_is_ambiguous(ask: Caller, emulator: Emulator, home: Path) -> None:
     await submitted_long_ago(emulator, home)
     emulator.add_fault(kind="vanish")
     for _ in range(2):

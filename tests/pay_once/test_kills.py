@@ -1,52 +1,46 @@
-"""Whatever kills the processes, and whatever goes wrong on the way, every generation is paid for once."""
+"""Every generation is paid for once, whatever kills the processes and whatever goes wrong on the way.
+
+A few kills of small flows; `make soak SUITE=kills` runs the harness at length.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.pay_once.kills import Kills, Tally
+from tests.pay_once.kill_harness import KillHarness
 from tests.support.postgres import PostgresForTests
 
-KILLS = 40
-FAULTS = 0.1
+KILLS = 4
+SIZE = 16
+FAULTS = 0.05
 
 
-@pytest.mark.timeout(840)  # a slow machine needs most of the time that the tests may take
-def test_every_generation_is_paid_for_once(prefect_api: str, postgres: PostgresForTests, tmp_path: Path) -> None:
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("faults", [0.0, FAULTS], ids=["without faults", "with faults"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_every_generation_is_paid_for_once(
+    database: str, faults: float, prefect_api: str, postgres: PostgresForTests, tmp_path: Path
+) -> None:
     seed = int(os.environ.get("PAY_ONCE_SEED") or random.randrange(2**32))
     print(f"PAY_ONCE_SEED={seed}")
-
-    def run(name: str, options: dict[str, Any]) -> Tally:
-        kills = Kills(seed, home=tmp_path / name, api_url=prefect_api, **options)
-        # With faults, a flow takes long to come to its end.
-        return kills.run(KILLS, per_flow=20 if "faults" in options else 8)
-
-    wanted: dict[str, dict[str, Any]] = {
-        "sqlite": {},
-        "postgresql": {"ledger_url": postgres.new_database()},
-        "sqlite-with-faults": {"faults": FAULTS},
-        "postgresql-with-faults": {"ledger_url": postgres.new_database(), "faults": FAULTS},
-    }
-    # At once, since they wait most of the time: for deadlines to pass, and for what is killed to begin.
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        running = {name: pool.submit(run, name, options) for name, options in wanted.items()}
-        tallies = {name: tally.result() for name, tally in running.items()}
-    for name, tally in tallies.items():
-        said = f"{name}, seed {seed}: {tally}"
-        print(said)
-        assert tally.kills == KILLS, said
-        # Some of the kills have to hit what this is about, or it shows nothing.
-        assert tally.in_flight > 0, said
-        assert tally.lost == 0, said
-        assert tally.unpermitted == 0, said
-        assert tally.unexplained == 0, said
-        assert tally.unsettled == 0, said
-        if "faults" not in wanted[name]:
-            assert tally.twice <= tally.ambiguous <= tally.in_flight, said
-            assert set(tally.errors) <= {"AmbiguousSubmission"}, said
+    options: dict[str, Any] = {"ledger_url": postgres.new_database()} if database == "postgresql" else {}
+    harness = KillHarness(
+        seed,
+        home=tmp_path / "home",
+        api_url=prefect_api,
+        faults=faults,
+        size=SIZE,
+        aimed=True,
+        poll_interval=0.1,
+        **options,
+    )
+    tally = harness.run(KILLS, per_flow=KILLS)
+    assert tally.kills == KILLS, tally
+    # Some of the kills have to hit a submission that is under way, or the test shows nothing.
+    assert tally.in_flight > 0, tally
+    assert tally.violations(with_faults=bool(faults)) == [], tally

@@ -15,21 +15,21 @@ from prefect import flow, get_client
 from prefect.states import AwaitingRetry
 
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.zygote import Child, Zygote
+from tests.pay_once.fork_server import Child, ForkServer
 
-ASK = "tests.pay_once.asking:ask_once"
+ASK = "tests.pay_once.callers:ask_once"
 
 
 class FlowRun:
     """A flow run that child processes run."""
 
-    def __init__(self, emulator: Emulator, zygote: Zygote, report: Path) -> None:
+    def __init__(self, emulator: Emulator, fork_server: ForkServer, report: Path) -> None:
         @flow
         def asynchronously() -> None:
             """Stands for the flow of the child."""
 
         self._emulator = emulator
-        self._zygote = zygote
+        self._fork_server = fork_server
         self._report = report
         with get_client(sync_client=True) as client:
             self.id = str(client.create_flow_run(asynchronously, state=AwaitingRetry()).id)
@@ -38,7 +38,7 @@ class FlowRun:
         self._report.unlink(missing_ok=True)
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(self.id), AwaitingRetry(), force=True)
-        return self._zygote.run(
+        return self._fork_server.run(
             ASK,
             base_url=self._emulator.url,
             api_key=self._emulator.api_key,
@@ -57,7 +57,7 @@ MakeFlowRun = Callable[[], FlowRun]
 
 
 @pytest.fixture
-def new_flow_run(home: Path, emulator: Emulator, elsewhere: Zygote, tmp_path: Path) -> MakeFlowRun:
+def new_flow_run(home: Path, emulator: Emulator, elsewhere: ForkServer, tmp_path: Path) -> MakeFlowRun:
     return lambda: FlowRun(emulator, elsewhere, tmp_path / "report.json")
 
 

@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_foxapi import FoxAPICredentials, GenerationFailed, agenerate, generate, is_retryable
 from prefect_foxapi.emulator import Emulator
-from tests.pay_once.asking import Asker
-from tests.pay_once.programs import MODEL
+from tests.pay_once.callers import Caller
+from tests.pay_once.programs import MODEL, POLL
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -25,7 +25,7 @@ def submissions(emulator: Emulator) -> int:
 @pytest.mark.parametrize("kind", ["reset_after", "truncated"])
 @pytest.mark.parametrize("condition", [None, is_retryable])
 async def test_retries_never_repeat_what_nobody_can_know(
-    kind: str, condition: Any, ask: Asker, emulator: Emulator
+    kind: str, condition: Any, ask: Caller, emulator: Emulator
 ) -> None:
     emulator.add_fault(kind=kind, endpoint="submit")
     outcome = await ask(**THREE, retry_condition_fn=condition)
@@ -34,7 +34,7 @@ async def test_retries_never_repeat_what_nobody_can_know(
 
 
 @pytest.mark.parametrize("condition", [None, is_retryable])
-async def test_retries_never_pay_again_for_what_failed(condition: Any, ask: Asker, emulator: Emulator) -> None:
+async def test_retries_never_pay_again_for_what_failed(condition: Any, ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", fail={"code": "upstream_error", "message": "no luck"})
     outcome = await ask(**THREE, retry_condition_fn=condition)
     assert outcome["error"] == "GenerationFailed"
@@ -43,7 +43,7 @@ async def test_retries_never_pay_again_for_what_failed(condition: Any, ask: Aske
 
 @pytest.mark.parametrize(("status", "error"), [(401, "AuthenticationError"), (422, "InvalidRequest")])
 async def test_a_refusal_is_final_with_the_condition_and_costs_nothing_without(
-    status: int, error: str, ask: Asker, emulator: Emulator
+    status: int, error: str, ask: Caller, emulator: Emulator
 ) -> None:
     emulator.add_fault(kind="status", status=status, endpoint="submit")
     assert (await ask(**THREE, retry_condition_fn=is_retryable))["error"] == error
@@ -53,7 +53,7 @@ async def test_a_refusal_is_final_with_the_condition_and_costs_nothing_without(
     assert emulator.ledger() == []
 
 
-async def test_retries_go_on_waiting(ask: Asker, emulator: Emulator) -> None:
+async def test_retries_go_on_waiting(ask: Caller, emulator: Emulator) -> None:
     emulator.script("the same", "at last", duration=2.0)
     state = await ask.state(options={"retries": 50, "retry_condition_fn": is_retryable}, timeout=0.3)
     assert state.name == "Completed"
@@ -69,7 +69,7 @@ async def test_a_flow_that_is_retried_goes_on(
     @flow(retries=2)
     async def unlucky() -> None:
         asking = agenerate.with_options(**caching) if caching else agenerate
-        asked = [await asking("the same", model=MODEL, credentials=credentials) for _ in range(2)]
+        asked = [await asking("the same", model=MODEL, credentials=credentials, poll=POLL) for _ in range(2)]
         seen.append(tuple(generation.generation_id for generation in asked))
         if len(seen) < 3:
             raise RuntimeError("after paying")
@@ -86,7 +86,7 @@ def test_a_task_around_it_can_be_retried(emulator: Emulator, credentials: FoxAPI
 
     @task(retries=2, cache_policy=NO_CACHE)
     def unlucky() -> None:
-        seen.append(generate("the same", model=MODEL, credentials=credentials).origin)
+        seen.append(generate("the same", model=MODEL, credentials=credentials, poll=POLL).origin)
         if len(seen) < 3:
             raise RuntimeError("after paying")
 
@@ -109,7 +109,7 @@ async def test_a_failure_is_paid_for_anew_by_the_next_attempt_of_a_flow(
     @flow(retries=1)
     async def again() -> None:
         try:
-            seen.append((await agenerate("the same", model=MODEL, credentials=credentials)).origin)
+            seen.append((await agenerate("the same", model=MODEL, credentials=credentials, poll=POLL)).origin)
         except GenerationFailed:
             seen.append("failed")
             raise

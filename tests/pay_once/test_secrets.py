@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from prefect_foxapi.emulator import Emulator
+from tests.pay_once.fork_server import ForkServer
 from tests.pay_once.servers import prefect_server
-from tests.pay_once.zygote import Zygote
 from tests.support.postgres import PostgresForTests
 
-TRACES = "tests.pay_once.traces:leave_traces"
+PROBE = "tests.pay_once.leak_probe:leave_traces"
 TABLES = ("foxapi_generations", "foxapi_submissions", "foxapi_decisions", "foxapi_uploads")
 
 
@@ -70,8 +70,8 @@ def test_the_key_is_nowhere(
         "FOXAPI_BASE_URL": emulator.url,
         **({"PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL": url} if database == "postgresql" else {}),
     }
-    with Zygote(environment, tmp_path / "child.log") as zygote:
-        child = zygote.run(TRACES, base_url=emulator.url, api_key=key, folder=str(tmp_path))
+    with ForkServer(environment, tmp_path / "child.log") as fork_server:
+        child = fork_server.run(PROBE, base_url=emulator.url, api_key=key, folder=str(tmp_path))
         assert child.wait_until("done"), (tmp_path / "child.log").read_text()[-3000:]
         assert child.send(signal.SIGKILL) == -signal.SIGKILL
     errors = (tmp_path / "errors.txt").read_text()

@@ -17,11 +17,11 @@ from prefect import flow
 
 from prefect_foxapi import NotFound, asubmit_generation, await_for_generation
 from prefect_foxapi.emulator import Emulator
+from tests.pay_once.fork_server import Child, ForkServer
 from tests.pay_once.programs import CONNECT_TIMEOUT, MODEL, SUBMIT_TIMEOUT, credentials
-from tests.pay_once.zygote import Child, Zygote
 from tests.support.postgres import PostgresForTests
 
-ASK = "tests.pay_once.asking:ask_the_same"
+ASK = "tests.pay_once.callers:ask_the_same"
 KEYS = ("sk-one-account", "sk-another-account")
 # What the margin of a claim adds to the time that a submission may take.
 DEADLINE = SUBMIT_TIMEOUT + CONNECT_TIMEOUT + 1.0
@@ -34,28 +34,28 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def two(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Zygote, Zygote]]:
+def two(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[ForkServer, ForkServer]]:
     """Two processes on one machine."""
     with ExitStack() as stack:
-        first, second = (stack.enter_context(Zygote(environment, tmp_path / f"{name}.log")) for name in "ab")
+        first, second = (stack.enter_context(ForkServer(environment, tmp_path / f"{name}.log")) for name in "ab")
         yield first, second
 
 
 @pytest.fixture
 def two_machines(
     environment: dict[str, str], postgres: PostgresForTests, tmp_path: Path
-) -> Iterator[tuple[Zygote, Zygote]]:
+) -> Iterator[tuple[ForkServer, ForkServer]]:
     """Two processes that share a ledger, but neither Prefect's home nor its result storage."""
     shared = {**environment, "PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL": postgres.new_database()}
     homes = (str(tmp_path / "machine-a"), str(tmp_path / "machine-b"))
     with ExitStack() as stack:
         first, second = (
-            stack.enter_context(Zygote({**shared, "PREFECT_HOME": home}, Path(f"{home}.log"))) for home in homes
+            stack.enter_context(ForkServer({**shared, "PREFECT_HOME": home}, Path(f"{home}.log"))) for home in homes
         )
         yield first, second
 
 
-class Askers:
+class Callers:
     """Children that ask the emulator."""
 
     def __init__(self, emulator: Emulator, folder: Path) -> None:
@@ -63,18 +63,20 @@ class Askers:
         self._folder = folder
         self.go = folder / "go"
 
-    def begin(self, zygote: Zygote, name: str, api_key: str = KEYS[0], **options: Any) -> Child:
+    def begin(self, fork_server: ForkServer, name: str, api_key: str = KEYS[0], **options: Any) -> Child:
         report = str(self._folder / f"{name}.json")
-        return zygote.run(ASK, base_url=self._emulator.url, api_key=api_key, report=report, **options)
+        return fork_server.run(ASK, base_url=self._emulator.url, api_key=api_key, report=report, **options)
 
     def outcomes(self, child: Child, name: str) -> list[dict[str, Any]]:
         assert child.wait() == 0
         return json.loads((self._folder / f"{name}.json").read_text())
 
-    def at_once(self, zygotes: tuple[Zygote, Zygote], keys: tuple[str, str], **options: Any) -> list[dict[str, Any]]:
+    def at_once(
+        self, fork_servers: tuple[ForkServer, ForkServer], keys: tuple[str, str], **options: Any
+    ) -> list[dict[str, Any]]:
         children = [
-            self.begin(zygote, name, key, go=str(self.go), **options)
-            for zygote, name, key in zip(zygotes, "ab", keys, strict=True)
+            self.begin(fork_server, name, key, go=str(self.go), **options)
+            for fork_server, name, key in zip(fork_servers, "ab", keys, strict=True)
         ]
         assert all(child.wait_until("body") for child in children)
         self.go.touch()
@@ -82,15 +84,15 @@ class Askers:
 
 
 @pytest.fixture
-def askers(emulator: Emulator, tmp_path: Path) -> Askers:
-    return Askers(emulator, tmp_path)
+def callers(emulator: Emulator, tmp_path: Path) -> Callers:
+    return Callers(emulator, tmp_path)
 
 
 @pytest.mark.parametrize("where", ["two", "two_machines"])
 def test_two_processes_of_coroutines_and_threads_submit_once(
-    where: str, request: pytest.FixtureRequest, emulator: Emulator, askers: Askers
+    where: str, request: pytest.FixtureRequest, emulator: Emulator, callers: Callers
 ) -> None:
-    outcomes = askers.at_once(request.getfixturevalue(where), (KEYS[0], KEYS[0]), coroutines=20, threads=8)
+    outcomes = callers.at_once(request.getfixturevalue(where), (KEYS[0], KEYS[0]), coroutines=20, threads=8)
     [billed] = emulator.ledger()
     assert [outcome["id"] for outcome in outcomes] == [billed.generation_id] * 56
     origins = Counter(outcome["origin"] for outcome in outcomes)
@@ -98,8 +100,8 @@ def test_two_processes_of_coroutines_and_threads_submit_once(
     assert set(origins) <= {"billed", "joined", "replayed"}, origins
 
 
-def test_two_accounts_never_share(two: tuple[Zygote, Zygote], emulator: Emulator, askers: Askers) -> None:
-    outcomes = askers.at_once(two, KEYS, coroutines=20, threads=8)
+def test_two_accounts_never_share(two: tuple[ForkServer, ForkServer], emulator: Emulator, callers: Callers) -> None:
+    outcomes = callers.at_once(two, KEYS, coroutines=20, threads=8)
     assert {submission.account for submission in emulator.ledger()} == {0, 1}
     assert len(emulator.ledger()) == 2
     by_account = {submission.account: submission.generation_id for submission in emulator.ledger()}
@@ -124,16 +126,16 @@ async def test_one_accounts_wait_is_not_the_others(emulator: Emulator) -> None:
 
 
 def test_others_go_on_when_the_first_asker_dies_after_the_submission(
-    two: tuple[Zygote, Zygote], emulator: Emulator, askers: Askers
+    two: tuple[ForkServer, ForkServer], emulator: Emulator, callers: Callers
 ) -> None:
     emulator.script("the same", "at last", duration=2.0)
-    first = askers.begin(two[0], "a")
+    first = callers.begin(two[0], "a")
     _until(lambda: len(emulator.ledger()) == 1)
-    second = askers.begin(two[1], "b", coroutines=20)
+    second = callers.begin(two[1], "b", coroutines=20)
     assert second.wait_until("asking")
     time.sleep(0.3)
     assert first.send(signal.SIGKILL) == -signal.SIGKILL
-    outcomes = askers.outcomes(second, "b")
+    outcomes = callers.outcomes(second, "b")
     [billed] = emulator.ledger()
     assert [outcome["id"] for outcome in outcomes] == [billed.generation_id] * 20
     assert {outcome["origin"] for outcome in outcomes} <= {"joined", "resumed"}
@@ -143,15 +145,15 @@ def test_others_go_on_when_the_first_asker_dies_after_the_submission(
 
 @pytest.mark.parametrize("processed", [True, False])
 def test_others_learn_when_the_first_asker_dies_during_the_submission(
-    two: tuple[Zygote, Zygote], emulator: Emulator, askers: Askers, processed: bool
+    two: tuple[ForkServer, ForkServer], emulator: Emulator, callers: Callers, processed: bool
 ) -> None:
     emulator.add_fault(kind="hang", endpoint="submit", seconds=30, count=1, processed=processed)
-    first = askers.begin(two[0], "a")
+    first = callers.begin(two[0], "a")
     _until(lambda: ("POST", "submit") in emulator.counts())
-    second = askers.begin(two[1], "b", coroutines=20)
+    second = callers.begin(two[1], "b", coroutines=20)
     assert second.wait_until("asking")
     assert first.send(signal.SIGKILL) == -signal.SIGKILL
-    outcomes = askers.outcomes(second, "b")
+    outcomes = callers.outcomes(second, "b")
     assert [outcome.get("error") for outcome in outcomes] == ["AmbiguousSubmission"] * 20
     assert max(outcome["seconds"] for outcome in outcomes) < DEADLINE + 1.0
     assert len(emulator.ledger()) == processed

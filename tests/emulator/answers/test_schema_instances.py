@@ -242,7 +242,7 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
     return st.recursive(scalars, deeper, max_leaves=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=max(150, settings().max_examples), deadline=None)
 @given(schema=schemas(), notes=st.sampled_from([[], NOTES]))
 def test_instance_of_a_generated_schema_validates(schema: dict[str, Any], notes: list[str]) -> None:
     jsonschema.validate(generate_instance(schema, seed="s", notes=notes, fallback=FALLBACK), schema)

@@ -356,9 +356,11 @@ def _check(url: str, folder: Path, *, file: Path | None, examples: int) -> None:
         loop.close()
 
 
+@pytest.mark.hypothesis
 def test_the_promise_holds_on_sqlite(tmp_path: Path) -> None:
-    _check(sqlite_url(tmp_path), tmp_path, file=tmp_path / "ledger" / "ledger.db", examples=100)
+    _check(sqlite_url(tmp_path), tmp_path, file=tmp_path / "ledger" / "ledger.db", examples=settings().max_examples)
 
 
+@pytest.mark.hypothesis
 def test_the_promise_holds_on_postgresql(tmp_path: Path, postgres: Any) -> None:
-    _check(postgres.new_database(), tmp_path, file=None, examples=40)
+    _check(postgres.new_database(), tmp_path, file=None, examples=settings().max_examples * 2 // 5)

@@ -25,8 +25,8 @@ from prefect_foxapi import (
     generate,
     image,
 )
+from tests.pay_once.fork_server import emit
 from tests.pay_once.programs import MODEL, credentials
-from tests.pay_once.zygote import emit
 
 
 class Capital(BaseModel):

@@ -61,7 +61,7 @@ class Child:
         return self.wait()
 
 
-class Zygote:
+class ForkServer:
     """Runs programs, one at a time: functions that take JSON data.
 
     Args:
@@ -73,7 +73,7 @@ class Zygote:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "FOXAPI_"))}
         with log.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.pay_once.zygote"],
+                [sys.executable, "-m", "tests.pay_once.fork_server"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -85,7 +85,7 @@ class Zygote:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def __enter__(self) -> Zygote:
+    def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(

@@ -1,9 +1,10 @@
-"""A flow that is killed again and again, and begun again until it is done; then the emulator's books are read."""
+"""Flows whose processes are killed and started again until they are done; then what the emulator billed is counted."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import signal
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from prefect_foxapi.emulator import Emulator, FaultRule
 from prefect_foxapi.ledger import Ledger, State, Submission
-from tests.pay_once.zygote import Zygote
+from tests.pay_once.fork_server import ForkServer
 
 OURS = "tests.pay_once.programs:generate_all"
 PERMIT = "tests.pay_once.programs:permit"
@@ -84,9 +85,17 @@ class Tally:
     unsettled: int = 0
     errors: Counter[str] = field(default_factory=Counter[str])
 
+    def violations(self, *, with_faults: bool) -> list[str]:
+        """What must not be: the names of the counts that break the promise."""
+        broken = [name for name in ("lost", "unpermitted", "unexplained", "unsettled") if getattr(self, name)]
+        if not with_faults:
+            broken += ["twice"] * (self.twice > self.ambiguous) + ["ambiguous"] * (self.ambiguous > self.in_flight)
+            broken += sorted(set(self.errors) - {"AmbiguousSubmission"})
+        return broken
 
-class Kills:
-    """Runs flows through kills.
+
+class KillHarness:
+    """Runs flows whose processes are killed, and counts what was paid for.
 
     Args:
         seed: Decides when processes are killed, and what else is left to chance.
@@ -97,6 +106,8 @@ class Kills:
         faults: With which probability each of the emulator's faults happens.
         size: Generations in a flow.
         keeps_a_ledger: Whether the program keeps one, and so knows of ambiguous submissions.
+        aimed: Whether every kill follows a submission, so that a few of them hit some that are under way.
+        poll_interval: Seconds between two polls of the program; None for the default policy.
     """
 
     def __init__(
@@ -110,59 +121,69 @@ class Kills:
         faults: float = 0.0,
         size: int = 50,
         keeps_a_ledger: bool = True,
+        aimed: bool = False,
+        poll_interval: float | None = None,
     ) -> None:
         self.seed = seed
         self.tally = Tally()
-        self._random = random.Random(seed)
-        self._home = home
-        self._program = program
-        self._faults = faults
-        self._size = size
-        self._keeps_a_ledger = keeps_a_ledger
-        self._ledger_url = ledger_url or f"sqlite:///{home / 'foxapi' / 'ledger.db'}"
+        self.random = random.Random(seed)
+        self.home = home
+        self.program = program
+        self.faults = faults
+        self.size = size
+        self.keeps_a_ledger = keeps_a_ledger
+        self.aimed = aimed
+        self.poll_interval = poll_interval
+        self.ledger_url = ledger_url or f"sqlite:///{home / 'foxapi' / 'ledger.db'}"
         home.mkdir(parents=True, exist_ok=True)
         self._environment = {
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": api_url,
             "PREFECT_LOGGING_LEVEL": "CRITICAL",
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
-            "PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL": self._ledger_url,
+            "PREFECT_INTEGRATIONS_FOXAPI_LEDGER_URL": self.ledger_url,
         }
 
-    def run(self, kills: int, per_flow: int = 5) -> Tally:
-        """Kill so many processes, `per_flow` of each flow."""
-        with Zygote(self._environment, self._home / "children.log") as zygote:
-            for number in range(-(-kills // per_flow)):
-                wanted = min(per_flow, kills - number * per_flow)
+    def run(self, kills: int, per_flow: int = 5, until: float = math.inf) -> Tally:
+        """Kill so many processes, `per_flow` of each flow; begin no flow after `until` (`time.monotonic`)."""
+        return self._run_flows([min(per_flow, kills - done) for done in range(0, kills, per_flow)], until)
+
+    def run_flows(self, flows: int, until: float = math.inf) -> Tally:
+        """Run so many flows to their end, and kill none."""
+        return self._run_flows([0] * flows, until)
+
+    def _run_flows(self, kills_of: list[int], until: float) -> Tally:
+        with ForkServer(self._environment, self.home / "children.log") as fork_server:
+            for number, kills in enumerate(kills_of):
+                if time.monotonic() > until:
+                    break
                 duration = random.Random(f"{self.seed}/{number}/durations")
                 with Emulator(duration=lambda *_, drawn=duration: drawn.uniform(0.02, 1.5), seed=self.seed) as emulator:
-                    for rule in fault_plan(self._faults) if self._faults else ():
+                    for rule in fault_plan(self.faults) if self.faults else ():
                         emulator.add_fault(rule)
                     # So that there is something to be killed while it is on its way.
                     emulator.add_fault(kind="delay", endpoint="submit", probability=0.5, seconds=_DELAY)
-                    _Flow(self, zygote, emulator, number).run(wanted)
+                    _Flow(self, fork_server, emulator, number).run(kills)
         return self.tally
-
-    @property
-    def randomly(self) -> random.Random:
-        return self._random
 
 
 class _Flow:
     """One flow, from its first run until it is done."""
 
-    def __init__(self, kills: Kills, zygote: Zygote, emulator: Emulator, number: int) -> None:
-        self._kills = kills
-        self._tally = kills.tally
-        self._random = kills.randomly
-        self._zygote = zygote
+    def __init__(self, harness: KillHarness, fork_server: ForkServer, emulator: Emulator, number: int) -> None:
+        self._harness = harness
+        self._tally = harness.tally
+        self._random = harness.random
+        self._fork_server = fork_server
         self._emulator = emulator
-        self._report = kills._home / f"report-{number}.json"
-        self._prompts = [f"flow {number}, generation {n}" for n in range(kills._size)]
-        spread = self._random.choice([_SPREAD / 6, _SPREAD])
+        self._report = harness.home / f"report-{number}.json"
+        self._prompts = [f"flow {number}, generation {n}" for n in range(harness.size)]
+        # Aimed kills need submissions that are left over by the runs before.
+        spread = 2 * _SPREAD if harness.aimed else self._random.choice([_SPREAD / 6, _SPREAD])
         self._delays = [self._random.uniform(0, spread) for _ in self._prompts]
         self._streamed = [prompt for prompt in self._prompts if self._random.random() < 0.2]
         self._patience = _NO_MORE_AFTER
+        self._aimed = harness.aimed
         self._in_flight: set[str] = set()
         self._ambiguous: set[str] = set()
         self._delivered: dict[str, str] = {}
@@ -172,9 +193,9 @@ class _Flow:
             kills -= self._run_and_kill()
         outcomes = self._run_to_the_end()
         self._note_ambiguous(outcomes)
-        if self._kills._keeps_a_ledger:
+        if self._harness.keeps_a_ledger:
             some = sorted(self._ambiguous)[::2]
-            self._zygote.run(PERMIT, base_url=self._emulator.url, api_key=self._emulator.api_key, keys=some).wait()
+            self._fork_server.run(PERMIT, base_url=self._emulator.url, api_key=self._emulator.api_key, keys=some).wait()
         for _ in range(_MOST_RUNS):
             if all("id" in outcome for outcome in outcomes):
                 break
@@ -184,31 +205,34 @@ class _Flow:
         self._add_up()
 
     def _begin(self, **options: Any) -> Any:
-        return self._zygote.run(
-            self._kills._program,
+        return self._fork_server.run(
+            self._harness.program,
             base_url=self._emulator.url,
             api_key=self._emulator.api_key,
             prompts=self._prompts,
             delays=self._delays,
             streamed=self._streamed,
             report=str(self._report),
+            poll_interval=self._harness.poll_interval,
             **options,
         )
 
     def _run_and_kill(self) -> bool:
         child = self._begin()
-        chance = self._random.random()
+        chance = 1.0 if self._aimed else self._random.random()
         if chance < 0.1:
             time.sleep(self._random.uniform(0, _BODY_WITHIN))
         elif child.wait_until("body") and chance < 0.5:
             time.sleep(self._random.uniform(0, _KILL_WITHIN))
         else:
             # However slow the machine is: some time after some submission.
-            self._wait_for_submissions(self._random.randint(1, 10))
+            self._wait_for_submissions(self._random.randint(1, 2 if self._aimed else 10))
             time.sleep(self._random.uniform(0, _DELAY))
         killed = child.send(signal.SIGKILL) == -signal.SIGKILL
         self._tally.kills += killed
-        if killed and self._kills._keeps_a_ledger:
+        # Where nothing is left to submit, a run ends before it can be hit.
+        self._aimed &= killed
+        if killed and self._harness.keeps_a_ledger:
             found = {row.key for row in self._settled_rows() if row.state is State.SUBMITTING}
             self._tally.in_flight += len(found - self._in_flight)
             self._in_flight |= found
@@ -233,7 +257,7 @@ class _Flow:
         self._report.unlink(missing_ok=True)
         exit_code = self._begin(**options).wait(120)
         assert exit_code == 0, (
-            f"the flow ended with {exit_code}: {(self._kills._home / 'children.log').read_text()[-3000:]}"
+            f"the flow ended with {exit_code}: {(self._harness.home / 'children.log').read_text()[-3000:]}"
         )
         self._tally.runs += 1
         outcomes: list[dict[str, Any]] = json.loads(self._report.read_text())
@@ -245,7 +269,7 @@ class _Flow:
 
     def _rows(self) -> list[Submission]:
         async def read() -> list[Submission]:
-            ledger = Ledger(self._kills._ledger_url, retention=None)
+            ledger = Ledger(self._harness.ledger_url, retention=None)
             try:
                 return await ledger.recent(100_000)
             finally:
@@ -270,7 +294,7 @@ class _Flow:
         tally.twice += sum(times > 1 for times in self._emulator.times().values())
         paid_of: dict[str, str] = {entry.generation_id: entry.body["messages"][0]["content"] for entry in books}
         tally.lost += sum(paid_of.get(self._delivered.get(prompt, "")) != prompt for prompt in self._prompts)
-        if not self._kills._keeps_a_ledger:
+        if not self._harness.keeps_a_ledger:
             return
         rows = self._rows()
         allowed = self._allowed(rows)
@@ -280,7 +304,7 @@ class _Flow:
             tally.unpermitted += max(0, times - 1 - allowed.get(keys.get(digest, ""), 0))
         tally.ambiguous += len(self._ambiguous)
         silent = {row.key for row in rows if row.reason == _NO_ANSWER}
-        told = {row.key for row in rows if row.reason not in (None, _NO_ANSWER)} if self._kills._faults else set[str]()
+        told = {row.key for row in rows if row.reason not in (None, _NO_ANSWER)} if self._harness.faults else set[str]()
         tally.unexplained += len(self._ambiguous - self._in_flight - told) + len(silent - self._in_flight)
         tally.unsettled += sum(row.state in (State.SUBMITTED, State.SUBMITTING) for row in rows)
         tally.unsettled += sum(row.state is State.AMBIGUOUS and row.current for row in rows)
@@ -290,7 +314,7 @@ class _Flow:
         keys = {row.key for row in rows if row.attempt > 1}
 
         async def read() -> Counter[str]:
-            ledger = Ledger(self._kills._ledger_url, retention=None)
+            ledger = Ledger(self._harness.ledger_url, retention=None)
             try:
                 decisions = [decision for key in keys for decision in (await ledger.history(key))[1]]
             finally:

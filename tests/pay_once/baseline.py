@@ -38,6 +38,6 @@ def generate_all(
 ) -> None:
     """The same flow as `programs.generate_all`."""
     global _client
-    headers = {"Authorization": f"Bearer {api_key}", "User-Agent": "by-hand/1"}
+    headers = {"Authorization": f"Bearer {api_key}", "User-Agent": "baseline/1"}
     _client = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30)
     write_report(report, run_all(generate, prompts, delays))

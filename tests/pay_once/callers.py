@@ -15,8 +15,8 @@ from prefect.results import ResultRecord
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_foxapi import FoxAPICredentials, FoxAPIError, Generation, agenerate, generate
-from tests.pay_once.programs import MODEL, credentials, write_report
-from tests.pay_once.zygote import emit
+from tests.pay_once.fork_server import emit
+from tests.pay_once.programs import MODEL, POLL, credentials, write_report
 
 
 def ask_the_same(
@@ -33,7 +33,7 @@ def ask_the_same(
     Args:
         go: A file to wait for, so that several processes begin at the same moment.
     """
-    arguments: dict[str, Any] = {"model": MODEL, "credentials": credentials(base_url, api_key)}
+    arguments: dict[str, Any] = {"model": MODEL, "credentials": credentials(base_url, api_key), "poll": POLL}
 
     async def one() -> dict[str, Any]:
         begun = time.monotonic()
@@ -91,6 +91,7 @@ def ask_once(
     arguments: dict[str, Any] = {
         "model": MODEL,
         "credentials": credentials(base_url, api_key),
+        "poll": POLL,
         **(parameters or {}),
     }
     caches: dict[str, dict[str, Any]] = {
@@ -128,7 +129,7 @@ def run_this(wanted: Flow[[], Any], flow_run_id: str | None) -> None:
         asyncio.run(running)
 
 
-class Asker:
+class Caller:
     """Asks in flow runs, each a new one."""
 
     def __init__(self, credentials: FoxAPICredentials) -> None:
@@ -141,7 +142,7 @@ class Asker:
         @flow
         async def ask() -> None:
             asking = agenerate.with_options(**options) if options else agenerate
-            given = {"model": MODEL, "credentials": self._credentials, **arguments}
+            given = {"model": MODEL, "credentials": self._credentials, "poll": POLL, **arguments}
             states.append(await asking(prompt, **given, return_state=True))
 
         await ask()

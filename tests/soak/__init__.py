@@ -1,0 +1,1 @@
+"""Long harnesses: `python -m tests.soak --help`."""
