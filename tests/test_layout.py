@@ -115,3 +115,10 @@ def test_no_file_is_left_that_says_what_is_still_to_do() -> None:
     mark = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
     texts = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]
     assert [path for path in texts if mark.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_every_path_in_the_architecture_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([a-z_/.]+(?:\.pyi?|/))`", text)
+    assert len(paths) > 20
+    assert [path for path in paths if not ((ROOT / path).exists() or (PACKAGE / path).exists())] == []

@@ -94,7 +94,8 @@ def test_a_bad_setting_is_one_line(name: str, value: str, home: Path) -> None:
     assert (done.code, done.out) == (1, "")
     assert len(done.err.splitlines()) == 1
     assert f"PREFECT_INTEGRATIONS_FOXAPI_{name}" in done.err
-    assert "garbage" not in done.err
+    # The URL of a database may hold a password.
+    assert name != "LEDGER_URL" or "garbage" not in done.err
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ from prefect_foxapi import (
 )
 from prefect_foxapi.emulator import Emulator
 
+pytestmark = pytest.mark.usefixtures("prefect_home")
+
 SAMPLES = Path(__file__).parents[2] / "flows" / "samples"
 
 

@@ -1,20 +1,14 @@
-"""Real Prefect, and an emulator for each test."""
+"""An emulator for each test, and its credentials."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from prefect_foxapi import FoxAPICredentials
 from prefect_foxapi.emulator import Emulator
-
-
-@pytest.fixture(autouse=True)
-def in_prefect_home(prefect_home: Path) -> None:
-    """Every test here runs in it."""
 
 
 @pytest.fixture

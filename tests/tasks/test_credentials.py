@@ -19,6 +19,8 @@ from pydantic import SecretStr
 from prefect_foxapi import AuthenticationError, FoxAPICredentials, InvalidRequest, agenerate, generate
 from prefect_foxapi.emulator import Emulator
 
+pytestmark = pytest.mark.usefixtures("prefect_home")
+
 
 class TestBlock(BlockStandardTestSuite):
     test_has_a_valid_image = None  # fetches a logo from the internet; the block has none
