@@ -102,9 +102,10 @@ def test_tree_is_drawn_as_it_is(kind: type[FoxAPIError]) -> None:
 
 
 def test_only_what_cannot_pay_twice_is_retryable() -> None:
-    assert {kind.__name__ for kind in CLASSES if kind.retryable} == {
-        *("RateLimited", "ServiceUnavailable", "UnreadableResponse", "GenerationTimeout")
+    assert {kind.__name__ for kind in CLASSES if kind("it failed").retryable} == {
+        *("RateLimited", "ServiceUnavailable", "UnreadableResponse", "GenerationTimeout", "LedgerError")
     }
+    assert not LedgerError("disk full", generation_id="task-llm-1-aaaaaaaa").retryable
 
 
 def test_repr_shows_the_message_and_no_data() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.layout import read_layout
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "prefect_foxapi"
 
@@ -41,6 +43,23 @@ def imported_by(path: Path) -> Iterator[str]:
 @names
 def test_private_parts_of_prefect_are_left_alone(path: Path) -> None:
     assert [name for name in imported_by(path) if name.startswith("prefect._internal")] == []
+
+
+def test_no_import_runs_upward_or_in_a_circle() -> None:
+    layout = read_layout()
+    assert layout.upward == frozenset()
+    assert layout.circles == frozenset()
+    assert len(layout.rooms) <= 17
+    assert len(layout.levels) <= 7
+
+
+def test_no_room_is_crowded() -> None:
+    crowded = {
+        room.relative_to(ROOT).as_posix(): len(modules)
+        for room in {path.parent for path in FILES} - {PACKAGE}
+        if len(modules := [path for path in room.glob("*.py") if not path.stem.startswith("__")]) > 9
+    }
+    assert crowded == {}
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ class LedgerRecorder:
                 self._lease = claimed
                 return None
             # Its answer might come when other processes already count the submission as lost.
-            await self._ledger.refused(claimed, "it could not be sent in time")
+            await self._ledger.rejected(claimed, "it could not be sent in time")
         raise LedgerError(
             f"more than {self._margin:.1f} s passed between a claim and its submission, {_MAX_CLAIM_ATTEMPTS} times: "
             "the ledger's database or this process stood still. Nothing was paid; try again",
@@ -149,11 +149,11 @@ class LedgerRecorder:
 
     async def rejected(self, error: BaseException) -> None:
         """Free the key."""
-        await self._try_to_record("rejected", self._ledger.refused(self._claimed(), str(error)))
+        await self._try_to_record("rejected", self._ledger.rejected(self._claimed(), str(error)))
 
     async def unknown(self, error: BaseException) -> None:
         """Record that the outcome is ambiguous."""
-        await self._try_to_record("unknown", self._ledger.lost(self._claimed(), str(error) or type(error).__name__))
+        await self._try_to_record("unknown", self._ledger.unknown(self._claimed(), str(error) or type(error).__name__))
 
     async def _try_to_record(self, what: str, recording: Coroutine[Any, Any, None]) -> None:
         try:

@@ -116,8 +116,8 @@ class Ledger:
     ) -> Lease | Submission:
         """Claim the exclusive right to submit a key.
 
-        Send the paid request only with a `Lease`, and report its outcome with `accepted`, `refused` or `lost`. If the
-        caller is cancelled while it waits for the claim, the claim is released automatically.
+        Send the paid request only with a `Lease`, and report its outcome with `accepted`, `rejected` or `unknown`. A
+        claim of a caller that is cancelled meanwhile is released automatically.
 
         Args:
             identity: The generation to submit.
@@ -163,11 +163,11 @@ class Ledger:
         amount = None if credits is None else float(credits)
         await self._queue.execute(Accept(lease.token, generation_id, lease, amount))
 
-    async def refused(self, lease: Lease, reason: str) -> None:
+    async def rejected(self, lease: Lease, reason: str) -> None:
         """Record that a submission was not accepted or never sent, and restore the state before the claim."""
         await self._queue.execute(Refuse(lease.key, lease.token, _storable(reason)))
 
-    async def lost(self, lease: Lease, reason: str) -> None:
+    async def unknown(self, lease: Lease, reason: str) -> None:
         """Record that the response was lost, so that it is unknown whether the submission was accepted."""
         await self._queue.execute(Lose(lease.key, lease.token, _storable(reason)))
 

@@ -7,20 +7,18 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
-from prefect_foxapi.errors import FoxAPIError, LedgerError
+from prefect_foxapi.errors import FoxAPIError
 
 
 def is_retryable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """A `retry_condition_fn` that lets a task run again only where that can help and cannot pay twice.
+    """Return whether a retry of a task can succeed and cannot pay twice; a `retry_condition_fn` of Prefect.
 
-    It refuses everything ambiguous or final, and whatever is not an error of this package or a time-out.
+    Ambiguous and final errors are not retried, nor errors of other packages, except for timeouts.
 
     Example:
         generate.with_options(retries=3, retry_delay_seconds=10, retry_condition_fn=is_retryable)
     """
     error: object = state.data
-    if isinstance(error, LedgerError):
-        return error.nothing_was_paid
     if isinstance(error, FoxAPIError):
         return error.retryable
     return isinstance(error, TimeoutError)

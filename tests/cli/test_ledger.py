@@ -35,7 +35,7 @@ def url(tmp_path: Path) -> str:
 
     async def fill(ledger: Ledger) -> None:
         await submitted(ledger, "aaa-submitted", "gen-1")
-        await ledger.lost(await claimed(ledger, "aab-ambiguous"), "read timeout")
+        await ledger.unknown(await claimed(ledger, "aab-ambiguous"), "read timeout")
         await submitted(ledger, "abc-completed", "gen-2")
         await ledger.completed("gen-2", RESULT, **OWNER, credits=1234.5, tokens=(10, 20))
         await submitted(ledger, "abd-failed", "gen-3")

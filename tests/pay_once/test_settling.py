@@ -56,7 +56,7 @@ async def test_what_can_be_collected_is_found_beside_what_nobody_knows(
     assert isinstance(second, Lease)
     async with credentials.get_client() as client:
         paid = await client.submit({"model": MODEL, "messages": [{"role": "user", "content": "the first"}]})
-    await ledger.lost(second, "reset")
+    await ledger.unknown(second, "reset")
     await ledger.accepted(first, paid.id)
     await ledger.aclose()
 

@@ -45,7 +45,7 @@ async def test_a_stopped_server(own_postgres: PostgresForTests, make_ledger: Mak
         await forgetful.accepted(another, "gen-2")
     assert (kept_in_memory.value.key, kept_in_memory.value.generation_id) == ("key-2", "gen-2")
     with pytest.raises(LedgerError) as caught:
-        await ledger.refused(refused, "429")
+        await ledger.rejected(refused, "429")
     assert (caught.value.key, caught.value.generation_id) == ("key-3", None)
     (file,) = spill.glob("spill-*/*.jsonl")
     assert str(file) in str(kept_in_file.value)
@@ -195,7 +195,7 @@ async def test_a_commit_of_which_nobody_hears_is_found_again(
     proxy.cuts = 1
     again = await claimed(ledger, max_age=0)
     proxy.cuts = 1
-    await ledger.refused(again, "429")
+    await ledger.rejected(again, "429")
     assert (await kept(ledger)).result == RESULT
 
 

@@ -36,7 +36,7 @@ async def test_one_flight_over_rows_that_are_there(url: str, make_ledger: MakeLe
     ledger = make_ledger(url)
     keys = [f"key-{n}" for n in range(200)]
     for mine in await asyncio.gather(*(claimed(ledger, key) for key in keys)):
-        await ledger.lost(mine, "reset")
+        await ledger.unknown(mine, "reset")
     found = await asyncio.to_thread(_at_once, url, keys, processes=3, on_ambiguous="resubmit")
     assert sum(count for count, _ in found) == len(keys)
     assert found[0][1] == found[1][1] == found[2][1]

@@ -46,13 +46,13 @@ async def test_accepted_can_be_collected_by_anybody(ledger: Ledger, other: Ledge
 
 
 async def test_refused_frees_the_key_at_once(ledger: Ledger, other: Ledger) -> None:
-    await ledger.refused(await claimed(ledger), "429")
+    await ledger.rejected(await claimed(ledger), "429")
     assert await row_of(other) is None
     assert (await claimed(other)).attempt == 1
 
 
 async def test_lost_is_ambiguous(ledger: Ledger, other: Ledger) -> None:
-    await ledger.lost(await claimed(ledger), "read timeout")
+    await ledger.unknown(await claimed(ledger), "read timeout")
     row = await kept(other, by="task-2")
     assert (row.state, row.reason) == (State.AMBIGUOUS, "read timeout")
 
@@ -68,7 +68,7 @@ async def test_a_deadline_that_is_past_makes_ambiguous(ledger: Ledger, other: Le
 
 
 async def test_ambiguous_is_submitted_again_only_where_the_caller_says_so(ledger: Ledger) -> None:
-    await ledger.lost(await claimed(ledger), "reset")
+    await ledger.unknown(await claimed(ledger), "reset")
     again = await claimed(ledger, by="task-2", on_ambiguous="resubmit")
     assert (again.attempt, again.previous) == (2, State.AMBIGUOUS)
     assert (await kept(ledger, by="task-3", on_ambiguous="resubmit")).state is State.SUBMITTING
@@ -89,7 +89,7 @@ async def test_a_late_arrival_is_recorded(ledger: Ledger, other: Ledger, clock: 
 
 async def test_a_late_arrival_leaves_the_key_to_who_claimed_it_since(ledger: Ledger, other: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "read timeout")
+    await ledger.unknown(late, "read timeout")
     second = await claimed(other, by="task-2", on_ambiguous="resubmit")
     await ledger.accepted(late, "gen-1")
     assert (await kept(other)).token == second.token
@@ -104,9 +104,9 @@ async def test_a_late_arrival_leaves_the_key_to_who_claimed_it_since(ledger: Led
 async def test_a_late_arrival_hides_no_ambiguous_submission(ledger: Ledger, other: Ledger) -> None:
     """Should the late one fail at FoxAPI, the key would be free, and the ambiguous one perhaps paid for."""
     late = await claimed(ledger)
-    await ledger.lost(late, "read timeout")
+    await ledger.unknown(late, "read timeout")
     second = await claimed(other, by="task-2", on_ambiguous="resubmit")
-    await other.lost(second, "read timeout")
+    await other.unknown(second, "read timeout")
     await ledger.accepted(late, "gen-1")
     assert (await kept(other)).generation_id == "gen-1"
     await ledger.failed("gen-1", ERROR, **OWNER)
@@ -116,16 +116,16 @@ async def test_a_late_arrival_hides_no_ambiguous_submission(ledger: Ledger, othe
 
 async def test_a_refusal_gives_back_what_arrived_late_meanwhile(ledger: Ledger, other: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "read timeout")
+    await ledger.unknown(late, "read timeout")
     second = await claimed(other, by="task-2", on_ambiguous="resubmit")
     await ledger.accepted(late, "gen-1")
-    await other.refused(second, "402")
+    await other.rejected(second, "402")
     assert (await kept(other)).generation_id == "gen-1"
 
 
 async def test_a_late_arrival_keeps_others_from_paying_after_a_failure(ledger: Ledger, other: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "read timeout")
+    await ledger.unknown(late, "read timeout")
     await submitted(other, generation_id="gen-2", by="task-2", on_ambiguous="resubmit")
     await other.failed("gen-2", ERROR, **OWNER)
     await ledger.accepted(late, "gen-1")
@@ -134,10 +134,10 @@ async def test_a_late_arrival_keeps_others_from_paying_after_a_failure(ledger: L
 
 async def test_accepted_wins_over_refused(ledger: Ledger) -> None:
     confused = await claimed(ledger)
-    await ledger.refused(confused, "429")
+    await ledger.rejected(confused, "429")
     await ledger.accepted(confused, "gen-1")
-    await ledger.refused(confused, "429")
-    await ledger.lost(confused, "timeout")
+    await ledger.rejected(confused, "429")
+    await ledger.unknown(confused, "timeout")
     assert (await kept(ledger)).generation_id == "gen-1"
 
 
@@ -152,8 +152,8 @@ async def test_one_claim_cannot_lead_to_two_generations(ledger: Ledger) -> None:
 
 async def test_refused_restores_an_ambiguous_row(ledger: Ledger) -> None:
     lost = await claimed(ledger)
-    await ledger.lost(lost, "reset")
-    await ledger.refused(await claimed(ledger, on_ambiguous="resubmit"), "429")
+    await ledger.unknown(lost, "reset")
+    await ledger.rejected(await claimed(ledger, on_ambiguous="resubmit"), "429")
     row = await kept(ledger)
     assert (row.state, row.token, row.reason) == (State.AMBIGUOUS, lost.token, "reset")
 
@@ -163,7 +163,7 @@ async def test_refused_restores_a_failed_row(ledger: Ledger) -> None:
     await ledger.failed("gen-1", ERROR, **OWNER)
     again = await claimed(ledger, by="task-2")
     assert (again.attempt, again.previous) == (2, State.FAILED)
-    await ledger.refused(again, "429")
+    await ledger.rejected(again, "429")
     row = await row_of(ledger)
     assert row is not None
     assert (row.state, row.error, row.attempt) == (State.FAILED, ERROR, 1)
@@ -173,7 +173,7 @@ async def test_refused_restores_a_stale_result(ledger: Ledger, clock: Clock) -> 
     await submitted(ledger)
     await ledger.completed("gen-1", RESULT, **OWNER)
     clock.step(100)
-    await ledger.refused(await claimed(ledger, by="task-2", max_age=100), "429")
+    await ledger.rejected(await claimed(ledger, by="task-2", max_age=100), "429")
     row = await kept(ledger, max_age=101)
     assert (row.state, row.result, row.finished_at) == (State.COMPLETED, RESULT, clock.now - 100)
 
@@ -182,19 +182,19 @@ async def test_a_late_refusal_frees_the_key(ledger: Ledger, other: Ledger, clock
     slow = await claimed(ledger)
     clock.step(DEADLINE)
     assert (await kept(other)).state is State.AMBIGUOUS
-    await ledger.refused(slow, "connection refused")
+    await ledger.rejected(slow, "connection refused")
     assert (await claimed(other)).attempt == 1
 
 
 async def test_a_refusal_goes_back_past_other_refusals(ledger: Ledger, clock: Clock) -> None:
     first = await claimed(ledger, by="task-1")
-    await ledger.lost(first, "reset")
+    await ledger.unknown(first, "reset")
     second = await claimed(ledger, by="task-2", on_ambiguous="resubmit")
     clock.step(DEADLINE)
     third = await claimed(ledger, by="task-3", on_ambiguous="resubmit")
-    await ledger.refused(second, "429")
+    await ledger.rejected(second, "429")
     assert (await kept(ledger)).token == third.token
-    await ledger.refused(third, "429")
+    await ledger.rejected(third, "429")
     assert (await kept(ledger)).token == first.token
 
 
@@ -246,10 +246,10 @@ async def test_an_acceptance_outlives_its_claim(ledger: Ledger, make_ledger: Mak
 @pytest.mark.parametrize("second", ["failed", "lost", "vanished"])
 async def test_what_was_taken_for_lost_is_collected_before_anything_is_paid_again(ledger: Ledger, second: str) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "reset")
+    await ledger.unknown(late, "reset")
     again = await claimed(ledger, by="task-2", on_ambiguous="resubmit")
     if second == "lost":
-        await ledger.lost(again, "reset")
+        await ledger.unknown(again, "reset")
     else:
         await ledger.accepted(again, "gen-2")
     await ledger.accepted(late, "gen-1")
@@ -266,7 +266,7 @@ async def test_what_was_taken_for_lost_is_collected_before_anything_is_paid_agai
 async def test_who_waited_for_what_became_ambiguous_does_not_submit_again(ledger: Ledger, clock: Clock) -> None:
     asked_at = clock.now
     clock.step(1)
-    await ledger.lost(await claimed(ledger), "502")
+    await ledger.unknown(await claimed(ledger), "502")
     waited = await kept(ledger, by="task-2", asked_at=asked_at, on_ambiguous="resubmit")
     assert waited.state is State.AMBIGUOUS
     clock.step(1)
@@ -274,7 +274,7 @@ async def test_who_waited_for_what_became_ambiguous_does_not_submit_again(ledger
 
 
 async def test_a_refusal_in_words_that_cannot_be_stored_is_noted_all_the_same(ledger: Ledger) -> None:
-    await ledger.refused(await claimed(ledger), "bad \ud800 \0 word")
-    await ledger.lost(await claimed(ledger, by="task-2"), "bad \ud800 \0 word")
+    await ledger.rejected(await claimed(ledger), "bad \ud800 \0 word")
+    await ledger.unknown(await claimed(ledger, by="task-2"), "bad \ud800 \0 word")
     row = await kept(ledger)
     assert (row.state, row.reason) == (State.AMBIGUOUS, "bad ?  word")

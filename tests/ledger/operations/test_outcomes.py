@@ -75,7 +75,7 @@ async def test_stale_results_are_paid_anew(ledger: Ledger, clock: Clock) -> None
     clock.step(0.5)
     again = await claimed(ledger, by="task-2", max_age=50)
     assert (again.attempt, again.previous) == (2, State.COMPLETED)
-    await ledger.refused(again, "429")
+    await ledger.rejected(again, "429")
     assert (await kept(ledger)).state is State.COMPLETED
     clock.step(50)
     assert isinstance(await claim(ledger), Lease), "its URL is dead"
@@ -125,10 +125,10 @@ async def test_a_generation_that_foxapi_no_longer_knows_is_ambiguous(ledger: Led
 
 async def test_the_result_of_a_superseded_submission_answers_an_ambiguous_key(ledger: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "reset")
+    await ledger.unknown(late, "reset")
     second = await claimed(ledger, by="task-2", on_ambiguous="resubmit")
     await ledger.accepted(late, "gen-1")
-    await ledger.lost(second, "reset")
+    await ledger.unknown(second, "reset")
     assert (await kept(ledger)).generation_id == "gen-1"
     await ledger.completed("gen-1", RESULT, **OWNER)
     assert (await kept(ledger)).result == RESULT
@@ -136,7 +136,7 @@ async def test_the_result_of_a_superseded_submission_answers_an_ambiguous_key(le
 
 async def test_the_result_of_a_superseded_submission_does_not_replace_another(ledger: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "reset")
+    await ledger.unknown(late, "reset")
     await submitted(ledger, generation_id="gen-2", by="task-2", on_ambiguous="resubmit")
     await ledger.accepted(late, "gen-1")
     await ledger.completed("gen-1", {"n": 1}, **OWNER)
@@ -184,7 +184,7 @@ async def test_publish_never_disturbs_what_is_not_over(ledger: Ledger) -> None:
     first = await claimed(ledger)
     assert not await ledger.publish(identity(), claimant(), "gen-9", RESULT)
     assert (await kept(ledger)).state is State.SUBMITTING
-    await ledger.lost(first, "reset")
+    await ledger.unknown(first, "reset")
     assert not await ledger.publish(identity(), claimant(), "gen-9", RESULT)
     assert (await kept(ledger)).state is State.AMBIGUOUS
     await ledger.accepted(first, "gen-1")
@@ -198,7 +198,7 @@ async def test_publish_never_disturbs_what_is_not_over(ledger: Ledger) -> None:
 
 async def test_publish_refused_claims_give_back_what_was_published(ledger: Ledger, clock: Clock) -> None:
     await ledger.publish(identity(), claimant(), "gen-9", RESULT)
-    await ledger.refused(await claimed(ledger, max_age=0), "429")
+    await ledger.rejected(await claimed(ledger, max_age=0), "429")
     assert (await kept(ledger)).result == RESULT
 
 

@@ -89,7 +89,7 @@ async def test_the_next_use_by_anybody_records_it(ledger: Ledger, other: Ledger,
 
 async def test_it_counts_before_a_permission_to_pay_again(ledger: Ledger, other: Ledger, spill: Path) -> None:
     mine = await claimed(ledger)
-    await ledger.lost(mine, "reset")
+    await ledger.unknown(mine, "reset")
     await other.settle("key", "allow_resubmit")
     await _spilled(ledger, mine, "gen-1", spill.with_name("ledger.db"))
     assert (await kept(other, on_ambiguous="resubmit")).generation_id == "gen-1"

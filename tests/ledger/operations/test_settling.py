@@ -31,13 +31,13 @@ DAY = 86400.0
 
 
 async def test_a_permission_is_good_for_one_claim(ledger: Ledger, other: Ledger, clock: Clock) -> None:
-    await ledger.lost(await claimed(ledger), "reset")
+    await ledger.unknown(await claimed(ledger), "reset")
     row = await ledger.settle("key", "allow_resubmit", by="ann")
     assert row is not None
     assert (row.state, row.permitted) == (State.AMBIGUOUS, True)
     second = await claimed(other, by="task-2")
     assert (second.attempt, second.previous) == (2, State.AMBIGUOUS)
-    await other.lost(second, "reset")
+    await other.unknown(second, "reset")
     assert (await kept(ledger, by="task-3")).state is State.AMBIGUOUS
     _, decisions = await ledger.history("key")
     assert [(one.action, one.by, one.at, one.found) for one in decisions] == [
@@ -46,19 +46,19 @@ async def test_a_permission_is_good_for_one_claim(ledger: Ledger, other: Ledger,
 
 
 async def test_a_refusal_gives_the_permission_back(ledger: Ledger) -> None:
-    await ledger.lost(await claimed(ledger), "reset")
+    await ledger.unknown(await claimed(ledger), "reset")
     await ledger.settle("key", "allow_resubmit")
-    await ledger.refused(await claimed(ledger, by="task-2"), "429")
+    await ledger.rejected(await claimed(ledger, by="task-2"), "429")
     row = await row_of(ledger)
     assert row is not None
     assert (row.state, row.permitted) == (State.AMBIGUOUS, True)
-    await ledger.lost(await claimed(ledger, by="task-3"), "reset")
+    await ledger.unknown(await claimed(ledger, by="task-3"), "reset")
     assert (await kept(ledger)).state is State.AMBIGUOUS
 
 
 async def test_a_late_arrival_ends_the_permission(ledger: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "reset")
+    await ledger.unknown(late, "reset")
     await ledger.settle("key", "allow_resubmit")
     await ledger.accepted(late, "gen-1")
     assert (await kept(ledger)).state is State.SUBMITTED
@@ -82,7 +82,7 @@ async def test_forget_frees_the_key(ledger: Ledger, clock: Clock, state: State) 
     if state is State.SUBMITTED:
         await ledger.accepted(first, "gen-1")
     elif state is State.AMBIGUOUS:
-        await ledger.lost(first, "reset")
+        await ledger.unknown(first, "reset")
     else:
         clock.step(DEADLINE)
     assert await ledger.settle("key", "forget", by="ann") is None
@@ -96,7 +96,7 @@ async def test_forget_frees_the_key(ledger: Ledger, clock: Clock, state: State) 
 
 async def test_an_answer_after_all_makes_forgetting_needless(ledger: Ledger) -> None:
     first = await claimed(ledger)
-    await ledger.lost(first, "reset")
+    await ledger.unknown(first, "reset")
     await ledger.settle("key", "forget")
     await ledger.accepted(first, "gen-1")
     assert (await kept(ledger)).generation_id == "gen-1"
@@ -114,7 +114,7 @@ async def test_the_result_of_a_forgotten_generation_is_recorded_and_no_more(ledg
 
 async def test_forget_takes_what_was_superseded_as_well(ledger: Ledger) -> None:
     late = await claimed(ledger)
-    await ledger.lost(late, "reset")
+    await ledger.unknown(late, "reset")
     await submitted(ledger, generation_id="gen-2", on_ambiguous="resubmit")
     await ledger.completed("gen-2", RESULT, **OWNER)
     await ledger.accepted(late, "gen-1")
@@ -155,13 +155,13 @@ async def test_unsettled_lists_what_is_open(ledger: Ledger, clock: Clock) -> Non
     await claimed(ledger, "past")
     clock.step(DEADLINE)
     await submitted(ledger, "submitted", "gen-1")
-    await ledger.lost(await claimed(ledger, "ambiguous"), "reset")
+    await ledger.unknown(await claimed(ledger, "ambiguous"), "reset")
     await claimed(ledger, "live")
     await submitted(ledger, "completed", "gen-2")
     await ledger.completed("gen-2", RESULT, **OWNER)
     await submitted(ledger, "failed", "gen-3")
     await ledger.failed("gen-3", ERROR, **OWNER)
-    await ledger.refused(await claimed(ledger, "refused"), "429")
+    await ledger.rejected(await claimed(ledger, "refused"), "429")
     await ledger.claim(identity("foreign", account="account-2"), claimant(), deadline=-1)
     keys = {row.key for row in await ledger.unsettled()}
     assert keys == {"past", "submitted", "ambiguous", "foreign"}
@@ -176,8 +176,8 @@ async def test_usage_by_day_model_and_flow(ledger: Ledger, clock: Clock) -> None
     await ledger.completed("gen-2", RESULT, **OWNER, credits=0.5, tokens=(1, 2))
     await submitted(ledger, "3", "gen-3")
     await ledger.failed("gen-3", ERROR, **OWNER)
-    await ledger.lost(await claimed(ledger, "4"), "reset")
-    await ledger.refused(await claimed(ledger, "5"), "402")
+    await ledger.unknown(await claimed(ledger, "4"), "reset")
+    await ledger.rejected(await claimed(ledger, "5"), "402")
     clock.step(DAY)
     other_flow = claimant(flow_name=None)
     found = await ledger.claim(identity("6", model="kimi-k2.6"), other_flow, deadline=DEADLINE)
@@ -197,11 +197,11 @@ async def test_what_is_finished_goes_after_the_retention(url: str, make_ledger: 
     await ledger.completed("gen-1", RESULT, **OWNER)
     await submitted(ledger, "failed", "gen-2")
     await ledger.failed("gen-2", ERROR, **OWNER)
-    await ledger.refused(await claimed(ledger, "refused"), "429")
+    await ledger.rejected(await claimed(ledger, "refused"), "429")
     await submitted(ledger, "submitted", "gen-3")
-    await ledger.lost(await claimed(ledger, "ambiguous"), "reset")
+    await ledger.unknown(await claimed(ledger, "ambiguous"), "reset")
     await claimed(ledger, "live", deadline=1000 * DAY)
-    await ledger.lost(await claimed(ledger, "permitted"), "reset")
+    await ledger.unknown(await claimed(ledger, "permitted"), "reset")
     await submitted(ledger, "permitted", "gen-4", on_ambiguous="resubmit")
     await ledger.remember_upload("d", account=ACCOUNT, base_url=BASE_URL, url="u", expires_at=clock.now + DAY)
     clock.step(30 * DAY)
@@ -233,7 +233,7 @@ async def test_what_a_refusal_would_give_back_stays(ledger: Ledger, clock: Clock
     again = await claimed(ledger, by="task-2", max_age=1)
     clock.step(DAY)
     assert await ledger.prune(0) == 0
-    await ledger.refused(again, "429")
+    await ledger.rejected(again, "429")
     assert (await kept(ledger)).result == RESULT
 
 

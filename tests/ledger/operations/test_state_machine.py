@@ -196,9 +196,9 @@ class LedgerMachine(RuleBasedStateMachine):
             self._hear_accepted(ledger, attempt, broken)
         elif what == "lose":
             attempt.sent = True
-            self.run(ledger.lost(attempt.claimed, "reset"))
+            self.run(ledger.unknown(attempt.claimed, "reset"))
         else:
-            self.run(ledger.refused(attempt.claimed, "429"))
+            self.run(ledger.rejected(attempt.claimed, "429"))
             self.alive.remove(attempt)
             # Whatever it was permitted to replace is in its place again.
             for having in (self.unexcused[attempt.key], *(other.instead_of for other in self.attempts)):
