@@ -3,6 +3,7 @@ PYTHON ?= python3
 PREFECT ?=
 SUITE ?= all
 MINUTES ?= 60
+WORKERS ?= 3
 
 # One environment for each interpreter and each Prefect: `make test PYTHON=python3.12` leaves the default one alone.
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))$(if $(PREFECT),-prefect-$(PREFECT))
@@ -33,8 +34,8 @@ demo: $(READY)  ## describe the sample media and write a typed brief (emulator, 
 	$(BIN)/python flows/media_brief.py
 
 test: $(READY)  ## run the tests, in at most 8 minutes on 2 cores
-	@# Each worker has servers of its own: more than four are no gain.
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	@# Many tests wait for other processes: one worker more than there are cores. A file stays in one worker.
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 check: $(READY)  ## check format, lint, types, import contracts and layout
 	$(BIN)/ruff format --check .

@@ -145,7 +145,7 @@ class KillHarness:
         }
 
     def run(self, kills: int, per_flow: int = 5, until: float = math.inf) -> Tally:
-        """Kill so many processes, `per_flow` of each flow; begin no flow after `until` (`time.monotonic`)."""
+        """Kill so many processes, `per_flow` of each flow; kill none after `until` (`time.monotonic`)."""
         return self._run_flows([min(per_flow, kills - done) for done in range(0, kills, per_flow)], until)
 
     def run_flows(self, flows: int, until: float = math.inf) -> Tally:
@@ -163,7 +163,7 @@ class KillHarness:
                         emulator.add_fault(rule)
                     # So that there is something to be killed while it is on its way.
                     emulator.add_fault(kind="delay", endpoint="submit", probability=0.5, seconds=_DELAY)
-                    _Flow(self, fork_server, emulator, number).run(kills)
+                    _Flow(self, fork_server, emulator, number).run(kills, until)
         return self.tally
 
 
@@ -188,8 +188,8 @@ class _Flow:
         self._ambiguous: set[str] = set()
         self._delivered: dict[str, str] = {}
 
-    def run(self, kills: int) -> None:
-        while kills:
+    def run(self, kills: int, until: float) -> None:
+        while kills and time.monotonic() < until:
             kills -= self._run_and_kill()
         outcomes = self._run_to_the_end()
         self._note_ambiguous(outcomes)
