@@ -213,12 +213,21 @@ class FoxAPIClient:
 
         Raises:
             NotFound: FoxAPI does not know it.
+            UnreadableResponse: The answer is not a generation, or another one than was asked for.
         """
         path = f"/v1/tasks/{_path_safe(generation_id)}"
 
         async def fetch() -> GenerationSnapshot:
             data = await self._read(path, params={"sync_upstream": "true"}, generation_id=generation_id)
-            return _read_as(GenerationSnapshot, data, generation_id=generation_id)
+            snapshot = _read_as(GenerationSnapshot, data, generation_id=generation_id)
+            if snapshot.id != generation_id:
+                raise responses.unreadable_response(
+                    f"generation {generation_id}",
+                    data,
+                    generation_id=generation_id,
+                    detail=f"it has the id {snapshot.id}",
+                )
+            return snapshot
 
         return await self._session.repeating(may_repeat_read, "GET", path)(fetch)
 
