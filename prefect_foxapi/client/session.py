@@ -123,26 +123,34 @@ class Session:
         # httpx bounds the silence between two bytes. All but uploads have a deadline for the whole answer.
         deadline = config.submission_deadline if paid else config.read_deadline if method == "GET" else None
         with responses.translate_transport_errors(paid=paid, generation_id=generation_id):
-            async with asyncio.timeout(deadline):
-                response, body = await self._exchange(request)
+            response, body = await self._exchange(request, deadline, paid=paid)
         if not response.is_success:
             raise self._apply_backpressure(
                 responses.error_from_response(response, body, paid=paid, generation_id=generation_id)
             )
         self._throttled = 0
-        return responses.decode_json(response, body, paid=paid, generation_id=generation_id)
+        if paid:
+            return responses.decode_submission(response, body)
+        return responses.decode_json(response, body, generation_id=generation_id)
 
-    async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        response = await self._http.send(request, stream=True)
+    async def _exchange(
+        self, request: httpx.Request, deadline: float | None, *, paid: bool
+    ) -> tuple[httpx.Response, bytes]:
+        response: httpx.Response | None = None
+        body = bytearray()
         try:
-            return response, await responses.read_body(response, _LARGEST_BODY)
+            async with asyncio.timeout(deadline):
+                response = await self._http.send(request, stream=True)
+                try:
+                    await responses.read_body(response, body, _LARGEST_BODY)
+                finally:
+                    await response.aclose()
         except Exception:
-            if response.is_success:
+            if response is None or (response.is_success and not (paid and responses.has_generation(bytes(body)))):
                 raise
-            # The status alone has a meaning, even where the body cannot be read.
-            return response, b""
-        finally:
-            await response.aclose()
+            # The status alone has a meaning, even where the body cannot be read, and so has the id of a submission.
+            return response, bytes(body) if response.is_success else b""
+        return response, bytes(body)
 
     @asynccontextmanager
     async def open_stream(
@@ -162,9 +170,10 @@ class Session:
             try:
                 if response.status_code != 200:
                     with responses.translate_transport_errors(paid=False, generation_id=generation_id):
-                        body = await responses.read_body(response, _LARGEST_BODY)
+                        body = bytearray()
+                        await responses.read_body(response, body, _LARGEST_BODY)
                     raise self._apply_backpressure(
-                        responses.error_from_response(response, body, paid=False, generation_id=generation_id)
+                        responses.error_from_response(response, bytes(body), paid=False, generation_id=generation_id)
                     )
                 yield response
             finally:
