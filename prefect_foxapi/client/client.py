@@ -220,6 +220,10 @@ class FoxAPIClient:
         async def fetch() -> GenerationSnapshot:
             data = await self._read(path, params={"sync_upstream": "true"}, generation_id=generation_id)
             found = responses.unwrapped(data, generation_id)
+            if isinstance(found, dict):
+                # An answer without an id is that of the path.
+                fields = cast("dict[str, Any]", found)
+                found = {**fields, "id": generation_id} if fields.get("id") is None else fields
             snapshot = _read_as(GenerationSnapshot, found, generation_id=generation_id)
             if snapshot.id != generation_id:
                 raise responses.unreadable_response(
