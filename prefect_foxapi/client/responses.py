@@ -32,6 +32,8 @@ from prefect_foxapi.models.base import checked_generation_id
 from prefect_foxapi.redaction import redacted
 
 _EXCERPT = 200
+# What is kept of a body that cannot be read to its end. The id of a generation stands at its beginning.
+_BEGINNING = 64 * 1024
 # FoxAPI may quote a request in a message, with all its attachments.
 _LONGEST_MESSAGE = 2000
 _REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
@@ -316,20 +318,24 @@ def translate_transport_errors(*, paid: bool, generation_id: str | None = None) 
 
 
 async def read_body(response: httpx.Response, body: bytearray, limit: int) -> None:
-    """Read the body of a response. What was received before an error stays in `body`.
+    """Read the body of a response. The beginning of what was received before an error stays in `body`.
 
     Args:
         response: A response whose body was not read yet.
         body: Receives the body.
-        limit: Bytes that the body may have.
+        limit: Bytes that the decoded body may have.
 
     Raises:
-        ValueError: The body is larger.
+        ValueError: The body is larger, or has an encoding that is not decoded.
     """
-    async for block in response.aiter_bytes():
-        body += block[: limit - len(body) + 1]
-        if len(body) > limit:
-            raise ValueError(f"the body is larger than {limit} bytes")
+    try:
+        async for block in response.aiter_bytes():
+            body += block
+            if len(body) > limit:
+                raise ValueError(f"the body is larger than {limit} bytes")
+    except Exception:
+        del body[_BEGINNING:]
+        raise
 
 
 def _error_details(body: bytes) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -23,6 +23,7 @@ from prefect_foxapi.version import __version__
 # httpx's own pool slows down with the number of requests that wait in it, so they wait here.
 _WRITES_AT_ONCE = 32
 _LARGEST_BODY = 64 * 1024 * 1024
+_LARGEST_ERROR = 1024 * 1024
 
 
 class Session:
@@ -51,6 +52,8 @@ class Session:
                 # FoxAPI's CDN refuses the default user agents of libraries.
                 "User-Agent": f"prefect-foxapi/{__version__}",
                 "Accept": "application/json",
+                # The transport decodes no other one.
+                "Accept-Encoding": "gzip",
             },
             follow_redirects=False,
             transport=MethodRoutingTransport(httpx.URL(config.base_url)),
@@ -142,7 +145,8 @@ class Session:
             async with asyncio.timeout(deadline):
                 response = await self._http.send(request, stream=True)
                 try:
-                    await responses.read_body(response, body, _LARGEST_BODY)
+                    limit = _LARGEST_BODY if response.is_success else _LARGEST_ERROR
+                    await responses.read_body(response, body, limit)
                 finally:
                     await response.aclose()
         except Exception:
@@ -160,7 +164,8 @@ class Session:
         request = self._http.build_request(
             "GET",
             self._url(path, {"offset": str(offset)}),
-            headers={"Accept": "text/event-stream"},
+            # A stream that is not encoded arrives without a delay, and its size is that on the wire.
+            headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
             timeout=self._timeout(silence),
         )
         async with self._streams:
@@ -169,9 +174,10 @@ class Session:
                 response = await self._http.send(request, stream=True)
             try:
                 if response.status_code != 200:
-                    with responses.translate_transport_errors(paid=False, generation_id=generation_id):
-                        body = bytearray()
-                        await responses.read_body(response, body, _LARGEST_BODY)
+                    body = bytearray()
+                    # The status alone has a meaning, even where the body cannot be read.
+                    with suppress(Exception):
+                        await responses.read_body(response, body, _LARGEST_ERROR)
                     raise self._apply_backpressure(
                         responses.error_from_response(response, bytes(body), paid=False, generation_id=generation_id)
                     )
