@@ -29,8 +29,8 @@ from prefect_foxapi.client.config import LOOPBACK
 # submission ambiguous. So writes use a connection that was used a moment ago, or a new one.
 _WRITE_KEEPALIVE = 1.0
 
-_DECODED_BLOCK = 64 * 1024
-_MOST_DECODED = 64 * 1024 * 1024
+_BLOCK_SIZE = 64 * 1024
+_DECODED_LIMIT = 64 * 1024 * 1024
 
 
 class MethodRoutingTransport(httpx.AsyncBaseTransport):
@@ -147,13 +147,13 @@ class _Decoded(httpx.AsyncByteStream):
         async for block in self._body:
             rest, is_full = block, True
             while rest or is_full:
-                decoded = decoder.decompress(rest, _DECODED_BLOCK)
-                rest, is_full = decoder.unconsumed_tail, len(decoded) == _DECODED_BLOCK
-                size += len(decoded)
-                if size > _MOST_DECODED:
-                    raise ValueError(f"the body has more than {_MOST_DECODED} bytes when it is decoded")
-                if decoded:
-                    yield decoded
+                output = decoder.decompress(rest, _BLOCK_SIZE)
+                rest, is_full = decoder.unconsumed_tail, len(output) == _BLOCK_SIZE
+                size += len(output)
+                if size > _DECODED_LIMIT:
+                    raise ValueError(f"the body has more than {_DECODED_LIMIT} bytes when it is decoded")
+                if output:
+                    yield output
                 if is_full:
                     # Other tasks run while a large body is decoded.
                     await asyncio.sleep(0)
