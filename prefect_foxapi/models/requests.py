@@ -185,7 +185,7 @@ def check_content(request: GenerationRequest, live: Capabilities | None) -> None
             )
 
 
-# A task without one of these options would send it to FoxAPI as a parameter of the request.
+# Options that not every task has. A task without one would send it to FoxAPI as a parameter of the request.
 _OPTIONS = {
     **dict.fromkeys(("timeout", "poll", "on_delta"), "give it to generate, stream_generation or wait_for_generation"),
     "log_lines": "give it to stream_generation",

@@ -70,7 +70,7 @@ class ReadSet:
         keys: Keys whose current submission is needed.
         histories: Keys of which every submission is needed.
         tokens: Tokens of single submissions, whose keys are in `keys`.
-        strays: Single submissions whose key is not known.
+        tokens_without_key: Single submissions whose key is not known.
         generation_ids: Generations whose submissions, with their keys, are needed.
     """
 
