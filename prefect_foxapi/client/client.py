@@ -11,14 +11,14 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, Unpack, cast
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from prefect_foxapi.client import responses
 from prefect_foxapi.client.cancellation import await_to_completion
-from prefect_foxapi.client.config import ClientConfig
+from prefect_foxapi.client.config import ClientConfig, ClientOptions
 from prefect_foxapi.client.retry import Clock, RetryPolicy, Sleep, may_repeat_read, may_repeat_submission
 from prefect_foxapi.client.session import Session
 from prefect_foxapi.client.streaming.reader import StreamReader
@@ -48,6 +48,7 @@ class SubmissionSlot:
         self._session = session
         self._path = path
         self._withdrawn = False
+        self._used = False
 
     def withdraw(self) -> None:
         """Send nothing more from this slot."""
@@ -66,6 +67,9 @@ class SubmissionSlot:
         """
         if self._withdrawn:
             raise NotSent("the caller was cancelled before the submission was sent")
+        if self._used:
+            raise RuntimeError("a slot is the right to send one submission, and this one was used")
+        self._used = True
         return _accepted(await self._session.send("POST", self._path, json=body, paid=True))
 
 
@@ -96,13 +100,11 @@ class FoxAPIClient:
         hooks: Sequence[Hook] = (),
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
-        **options: Any,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        if isinstance(api_key, ClientConfig):
-            config = replace(api_key, **options)
-        else:
-            given = {name: value for name, value in options.items() if name != "retry" or value is not None}
-            config = ClientConfig(api_key, **given)
+        if "retry" in options and not options["retry"]:
+            del options["retry"]
+        config = replace(api_key, **options) if isinstance(api_key, ClientConfig) else ClientConfig(api_key, **options)
         self._session = Session(config, hooks=tuple(hooks), clock=clock, sleep=sleep)
         self._capabilities: tuple[float, Capabilities] | None = None
         self._capabilities_lock = asyncio.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypedDict
 
 import httpx
 
@@ -61,6 +62,19 @@ class ClientConfig:
     def read_deadline(self) -> float:
         """Seconds within which a read is answered."""
         return self.connect_timeout + self.timeout
+
+
+class ClientOptions(TypedDict, total=False):
+    """The fields of `ClientConfig` besides the key, as arguments of `FoxAPIClient`."""
+
+    base_url: str
+    timeout: float
+    submit_timeout: float
+    connect_timeout: float
+    max_connections: int
+    max_streams: int
+    allow_http: bool
+    retry: RetryPolicy
 
 
 def checked_api_key(api_key: str) -> str:

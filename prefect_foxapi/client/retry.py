@@ -23,7 +23,7 @@ Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 OnRepeat = Callable[[int, float, FoxAPIError], None]
 
-_in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
+_queue_time: ContextVar[float] = ContextVar("foxapi_queue_time", default=0.0)
 
 
 class RetryPolicy(PolicyModel):
@@ -77,7 +77,7 @@ def exclude_queue_time(seconds: float) -> None:
     Args:
         seconds: The time.
     """
-    _in_line.set(_in_line.get() + seconds)
+    _queue_time.set(_queue_time.get() + seconds)
 
 
 def may_repeat_read(error: BaseException) -> bool:
@@ -116,7 +116,7 @@ def repeating(
     """
 
     def now() -> float:
-        return clock() - _in_line.get()
+        return clock() - _queue_time.get()
 
     started = now()
 
