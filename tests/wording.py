@@ -41,6 +41,10 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "sample": lambda: generation_key(_REQUEST, account="me", base_url="https://api.foxapi.cc", sample="1"),  # type: ignore[arg-type]
     "part without a URL": lambda: build_request([{"type": "image_url"}], model="gpt-5.5"),
     "path as a string": lambda: image("photo.jpg"),
+    "local file as a string": lambda: image("file:///home/me/photo.jpg"),
+    "local file as data": lambda: build_request(
+        [{"type": "image_url", "image_url": "file:///home/me/photo.jpg"}], model="gpt-5.5"
+    ),
     "missing file": lambda: image(Path("/nowhere/photo.jpg")),
     "bytes without a name": lambda: image(b"x"),
     "broken data URI": lambda: generation_key(

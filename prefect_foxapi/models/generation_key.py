@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.attachments import attachment_digest
+from prefect_foxapi.models.messages import refuse_foreign_file
 from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest, KeyRole
 
 KEY_VERSION = 1
@@ -47,10 +48,11 @@ def digests_of(request: GenerationRequest) -> dict[str, str]:
         request: The request.
 
     Raises:
-        InvalidRequest: A file is missing, empty or unreadable, or a data URI is broken.
+        InvalidRequest: A file is missing, empty, unreadable or named by data, or a data URI is broken.
     """
     digests: dict[str, str] = {}
     for path, part in request.attachments():
+        refuse_foreign_file(part.attachment, path)
         url = part.attachment.url
         if url not in digests and (digest := attachment_digest(part.attachment, path)):
             digests[url] = digest

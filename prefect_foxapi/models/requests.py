@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -11,7 +11,17 @@ from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest, UnsupportedContent
 from prefect_foxapi.models.account import Capabilities
 from prefect_foxapi.models.base import RequestModel
-from prefect_foxapi.models.messages import AttachmentPart, Message, Prompt, TextPart, as_invalid_request, to_messages
+from prefect_foxapi.models.messages import (
+    Attachment,
+    AttachmentPart,
+    Message,
+    Prompt,
+    TextPart,
+    as_invalid_request,
+    attachments_of,
+    refuse_foreign_file,
+    to_messages,
+)
 from prefect_foxapi.models.structured_output import output_schema
 
 SUBMIT_PATH = "/v1/llm/generations"
@@ -105,9 +115,12 @@ class GenerationRequest(RequestModel):
         """
         parameters = {name: _plain(name, value) for name, value in parameters.items()}
         try:
-            return cls.model_validate({"model": model, "messages": prompt, **parameters})
+            request = cls.model_validate({"model": model, "messages": prompt, **parameters})
         except ValidationError as error:
             raise as_invalid_request(error) from None
+        for path, part in request.attachments():
+            refuse_foreign_file(part.attachment, path)
+        return request
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body of the submission, with the fields that were set."""
@@ -116,10 +129,8 @@ class GenerationRequest(RequestModel):
     def attachments(self) -> Iterator[tuple[str, AttachmentPart]]:
         """Yield each attachment with its path in the body, such as `messages.0.content.1.image_url`."""
         for number, message in enumerate(self.messages):
-            if isinstance(message.content, tuple):
-                for position, part in enumerate(message.content):
-                    if not isinstance(part, TextPart):
-                        yield f"messages.{number}.content.{position}.{part.type}", part
+            for path, part in attachments_of(message):
+                yield f"messages.{number}.{path}", part
 
     def with_attachments(self, urls: Mapping[str, str]) -> Self:
         """Return this request with other URLs for its attachments.
@@ -129,15 +140,23 @@ class GenerationRequest(RequestModel):
         """
         if not urls:
             return self
-        body = self.body()
-        for message in body["messages"]:
-            content = message.get("content")
-            for part in cast("list[dict[str, Any]]", content) if isinstance(content, list) else ():
-                attachment = part[part["type"]]
-                if isinstance(attachment, dict):
-                    fields = cast("dict[str, Any]", attachment)
-                    fields["url"] = urls.get(fields["url"], fields["url"])
-        return type(self).model_validate(body)
+        messages = tuple(_with_urls(message, urls) for message in self.messages)
+        return self.model_copy(update={"messages": messages})
+
+
+def _with_urls(message: Message, urls: Mapping[str, str]) -> Message:
+    if not isinstance(message.content, tuple):
+        return message
+    parts = tuple(part if isinstance(part, TextPart) else _with_url(part, urls) for part in message.content)
+    return message.model_copy(update={"content": parts})
+
+
+def _with_url(part: AttachmentPart, urls: Mapping[str, str]) -> AttachmentPart:
+    url = urls.get(part.attachment.url)
+    if url is None:
+        return part
+    fields = part.attachment.model_dump(exclude_unset=True)
+    return part.model_copy(update={part.type: Attachment.model_validate({**fields, "url": url})})
 
 
 def _plain(name: str, value: Any) -> Any:
