@@ -68,7 +68,8 @@ async def _generate(
         poll: How often to poll for the result.
         on_ambiguous: What to do where it cannot be determined whether an earlier submission was accepted: `raise`, or
             `resubmit`, which may pay twice. The default is a setting, which is `raise` unless it was changed.
-        **openai_parameters: Other parameters of OpenAI chat: `max_tokens`, `temperature`, `tools`, …
+        **openai_parameters: Other parameters of OpenAI chat: `max_tokens`, `temperature`, `tools`, … Near misses of
+            known names are refused. `extra_body={…}` sends fields without this check.
 
     Returns:
         The generation with its result.
