@@ -26,7 +26,7 @@ from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, read_stre
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.hooks import Hook
 from prefect_foxapi.models.account import Capabilities, Credits, Model, UploadedFile
-from prefect_foxapi.models.attachments import check_file
+from prefect_foxapi.models.attachments import check_file, is_file_url
 from prefect_foxapi.models.base import checked_generation_id
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generations import GenerationSnapshot
@@ -265,9 +265,14 @@ class FoxAPIClient:
             source: A local file, which is streamed from disk; bytes; or a URL for FoxAPI to fetch.
             name: Name of the file at FoxAPI; by default that of the path.
             auto_cleanup: Whether FoxAPI may delete the oldest files when the storage is full.
+
+        Raises:
+            InvalidRequest: There is no such file, it is empty or unreadable, or the URL is that of a local file.
         """
         if isinstance(source, Path):
             check_file(source, "source")
+        if isinstance(source, str) and is_file_url(source):
+            raise InvalidRequest(f"source: {source[:80]!r} is a local file; give its Path", field="source")
         if isinstance(source, str):
             path, body = "/v1/files/upload/url", {"url": source}
         elif isinstance(source, bytes):

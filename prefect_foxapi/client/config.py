@@ -10,6 +10,7 @@ import httpx
 
 from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import AuthenticationError, InvalidRequest
+from prefect_foxapi.models.base import LONGEST, is_time_limit, shown
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
 _DEFAULT_RETRY = RetryPolicy()
@@ -36,7 +37,7 @@ class ClientConfig:
 
     Raises:
         AuthenticationError: The key is empty or has characters that no key has.
-        InvalidRequest: The base URL is not one, or is unencrypted.
+        InvalidRequest: The base URL is not one, or is unencrypted, or a limit has a wrong type or value.
     """
 
     api_key: str = field(repr=False)
@@ -52,6 +53,16 @@ class ClientConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_key", checked_api_key(self.api_key))
         object.__setattr__(self, "base_url", checked_base_url(self.base_url, allow_http=self.allow_http))
+        for name in ("timeout", "submit_timeout", "connect_timeout"):
+            if not is_time_limit(value := getattr(self, name)):
+                raise InvalidRequest(
+                    f"{name}: {shown(value)} is not a number of seconds, above 0 and up to {LONGEST:,.0f}; give one",
+                    field=name,
+                )
+        for name in ("max_connections", "max_streams"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidRequest(f"{name}: {shown(value)} is not a number of requests; give 1 or more", field=name)
 
     @property
     def submission_deadline(self) -> float:

@@ -1,6 +1,6 @@
 """Attachments: functions that return parts for them, their digests, and their bytes.
 
-A local file is a `file://` URL until it is uploaded, so that a request is plain data.
+A local file is a `file://` URL until it is uploaded. A `Path` has to name it: a URL that comes as data is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 from pydantic import ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.messages import Attachment, AudioPart, FilePart, ImagePart, VideoPart
+from prefect_foxapi.models.messages import Attachment, AudioPart, FilePart, ImagePart, VideoPart, refuse_foreign_file
 
 _BLOCK = 1024 * 1024
 _REMEMBERED_DIGESTS = 4096
@@ -96,8 +96,8 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
     if isinstance(source, Path):
         path = source.expanduser().absolute()
         check_file(path, helper)
-        return Attachment(url=path.as_uri())
-    if isinstance(source, str) and source.startswith(("http://", "https://", "data:", "file://")):
+        return Attachment.of_local_file(path)
+    if isinstance(source, str) and source.startswith(("http://", "https://", "data:")):
         try:
             return Attachment(url=source)
         except ValidationError:
@@ -105,6 +105,12 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
                 f"{helper}: {source[:80]!r} is not a valid URL: it is incomplete, or has spaces in it",
                 field=helper,
             ) from None
+    if isinstance(source, str) and is_file_url(source):
+        raise InvalidRequest(
+            f"{helper}: {source[:80]!r} is a local file, which is not read where its URL is a string; "
+            f"write {helper}(Path(…)) to send it",
+            field=helper,
+        )
     raise InvalidRequest(
         f"{helper}: {str(source)[:80]!r} is neither a URL nor a data URI; for a local file write "
         f"{helper}(Path({str(source)[:80]!r}))",
@@ -134,6 +140,11 @@ def check_file(path: Path, field: str) -> os.stat_result:
         raise InvalidRequest(f"{field}: there is no file {path}", field=field) from None
     except OSError as error:
         raise InvalidRequest(f"{field}: {path} cannot be read ({error.strerror})", field=field) from error
+
+
+def is_file_url(text: str) -> bool:
+    """Return whether a text is a `file:` URL, in any spelling."""
+    return text.strip().lower().startswith("file:")
 
 
 def local_path(url: str) -> Path:
@@ -197,8 +208,9 @@ def attachment_digest(attachment: Attachment, field: str) -> str | None:
         field: The field that an error names.
 
     Raises:
-        InvalidRequest: The bytes cannot be read.
+        InvalidRequest: The bytes cannot be read, or the URL of a local file came as data.
     """
+    refuse_foreign_file(attachment, field)
     if attachment.is_local:
         return file_digest(local_path(attachment.url), field)
     if attachment.is_inline:

@@ -13,6 +13,26 @@ Random = Callable[[], float]
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+LONGEST = 1e9
+"""Seconds above which a time limit is refused: thirty years, which every clock can add to its time."""
+
+
+def is_time_limit(value: Any) -> bool:
+    """Return whether a value is a positive number of seconds, at most `LONGEST`."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST
+
+
+def shown(value: Any) -> str:
+    """Return the `repr` of a value for an error message: shortened, and of a value without one its type."""
+    try:
+        text = repr(value)
+    except Exception:
+        # Python refuses to write whole numbers of more than 4,300 digits.
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_SHOWN = 80
 _GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
 

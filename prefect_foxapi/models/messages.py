@@ -6,10 +6,11 @@
 [{"role": "user", "content": "count 1 to 3"}]           OpenAI's dicts
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, cast
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, StringConstraints, ValidationError, model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
@@ -18,14 +19,38 @@ from prefect_foxapi.models.completions import ToolCall
 
 
 class Attachment(RequestModel):
-    """The URL of an attachment: http(s), `data:`, or `file://` until the file is uploaded."""
+    """The URL of an attachment: http(s), `data:`, or `file://` until the file is uploaded.
+
+    A `file://` URL is read only if `of_local_file` made it, as `image(Path(…))` does. One that comes as data (in a
+    string, a dict, JSON) is not: messages that are passed on from other people would otherwise upload local files.
+    """
+
+    # No field: validation never sets it, and dumps do not have it. Copies and pickles keep it.
+    _permitted_url: str | None = PrivateAttr(default=None)
 
     url: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(https?://|data:|file://)[^\s]+$")]
+
+    @classmethod
+    def of_local_file(cls, path: Path) -> Self:
+        """Return the attachment for a local file that the program itself names.
+
+        Args:
+            path: The absolute path.
+        """
+        attachment = cls(url=path.as_uri())
+        attachment._permitted_url = attachment.url
+        return attachment
 
     @property
     def is_local(self) -> bool:
         """Whether the URL is that of a local file."""
         return self.url.startswith("file://")
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether it is no local file, or one that the program itself named."""
+        # Pickles of version 0.1.0 have no private attributes at all.
+        return not self.is_local or (self.__pydantic_private__ or {}).get("_permitted_url") == self.url
 
     @property
     def is_inline(self) -> bool:
@@ -235,9 +260,43 @@ _HELPERS = {"image_url": "image", "video_url": "video", "audio_url": "audio", "f
 
 def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
     try:
-        return kind.model_validate(fields)
+        message = kind.model_validate(fields)
     except ValidationError as error:
         raise as_invalid_request(error) from None
+    for path, part in attachments_of(message):
+        refuse_foreign_file(part.attachment, path)
+    return message
+
+
+def attachments_of(message: Message) -> Iterator[tuple[str, AttachmentPart]]:
+    """Yield each attachment of a message with its path in it, such as `content.1.image_url`.
+
+    Args:
+        message: The message.
+    """
+    if isinstance(message.content, tuple):
+        for position, part in enumerate(message.content):
+            if not isinstance(part, TextPart):
+                yield f"content.{position}.{part.type}", part
+
+
+def refuse_foreign_file(attachment: Attachment, path: str) -> None:
+    """Check that an attachment is no local file that came as data.
+
+    Args:
+        attachment: The attachment.
+        path: The path of its part in the body.
+
+    Raises:
+        InvalidRequest: It is.
+    """
+    if not attachment.may_be_sent:
+        helper = _HELPERS.get(path.split(".")[-1], "image")
+        raise InvalidRequest(
+            f"{path}.url: {attachment.url[:80]!r} is a local file, which is not read where its URL comes as data; "
+            f"write {helper}(Path(…)) to send it",
+            field=f"{path}.url",
+        )
 
 
 def as_invalid_request(error: ValidationError) -> InvalidRequest:
