@@ -286,7 +286,8 @@ def _parts_of(item: Any) -> list[Any]:
         fields = item.model_fields.values()
         return [item.__pydantic_generic_metadata__["origin"], *(field.annotation for field in fields)]
     if is_dataclass(item) or is_typeddict(item) or hasattr(item, "_fields"):
-        with suppress(NameError):
+        # An annotation that cannot be evaluated declares nothing.
+        with suppress(Exception):
             return list(get_type_hints(item, include_extras=True).values())
     # `type X = …`, NewType.
     return [getattr(item, name) for name in ("__value__", "__supertype__") if hasattr(item, name)]

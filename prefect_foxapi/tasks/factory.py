@@ -80,8 +80,8 @@ def _types_of_running_task() -> list[Any]:
         return [context.parameters.get("output_type")]
     try:
         return _output_types(get_type_hints(context.task.fn).get("return"))
-    except (AttributeError, NameError, TypeError):
-        # The annotation is not one, or names what exists for type checkers only.
+    except Exception:
+        # It names what exists for type checkers only, or is no annotation. An error would be a cache miss for Prefect.
         return []
 
 
