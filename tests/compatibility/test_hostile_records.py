@@ -27,6 +27,10 @@ CALLS = {
 }
 
 
+class Delivery(BaseModel):
+    typed: Generation[Page[Product]]
+
+
 @pytest.fixture(autouse=True)
 def trap(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module that can be imported, and must not be."""
@@ -88,9 +92,6 @@ def test_a_task_that_declares_no_class_gets_plain_data(home: Path, manifest: dic
 
 
 def test_a_parameter_of_a_flow_declares_classes(home: Path, manifest: dict[str, Any]) -> None:
-    class Delivery(BaseModel):
-        typed: Generation[Page[Product]]
-
     @flow
     def receive(typed: Generation[Page[Product]], untyped: Generation, within: Delivery) -> list[Any]:
         return [typed.parsed, untyped.parsed, within.typed.parsed]
