@@ -49,6 +49,9 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "sample": lambda: generation_key(_REQUEST, account="me", base_url="https://api.foxapi.cc", sample="1"),  # type: ignore[arg-type]
     "part without a URL": lambda: build_request([{"type": "image_url"}], model="gpt-5.5"),
     "path as a string": lambda: image("photo.jpg"),
+    "URL of an unknown kind": lambda: build_request(["look", "https://x.example/photo"], model="gpt-5.5"),
+    "path of an unknown kind": lambda: build_request(["look", Path("odd.xyz")], model="gpt-5.5"),
+    "content of another kind": lambda: image(b"%PDF-1.7", name="photo.png"),
     "local file as a string": lambda: image("file:///home/me/photo.jpg"),
     "local file as data": lambda: build_request(
         [{"type": "image_url", "image_url": "file:///home/me/photo.jpg"}], model="gpt-5.5"

@@ -2,10 +2,17 @@
 
 "count 1 to 3"                                          a plain string
 ["describe this", image("https://example.com/x.png")]   strings and parts, as one user message
+["describe this", Path("photo.jpg")]                    the same: the extension chooses the helper
+["describe this", "https://example.com/x.png"]          the same for a string that is nothing but a URL
 [system("Be terse."), user("1+1?")]                     messages
 [{"role": "user", "content": "count 1 to 3"}]           OpenAI's dicts
+
+A string that is a prompt of its own, or all that a message says, is text, even if it is a URL. In a list, and beside
+other arguments of `user`, a URL is an attachment; `TextPart(text=…)` sends it as text. Where neither the extension nor
+the media type of a `data:` URI tells the kind, the URL or path is refused: `image(…)`, for example, says it.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, cast
@@ -162,9 +169,12 @@ Message = Annotated[
     Field(discriminator="role"),
 ]
 MessageLike = SystemMessage | UserMessage | AssistantMessage | ToolMessage | Mapping[str, Any]
-PartLike = TextPart | ImagePart | VideoPart | AudioPart | FilePart | Mapping[str, Any] | str
+PartLike = TextPart | ImagePart | VideoPart | AudioPart | FilePart | Mapping[str, Any] | str | Path
 Prompt = str | MessageLike | PartLike | Sequence[MessageLike] | Sequence[PartLike]
 """The forms of a prompt, which the docstring of this module shows."""
+
+
+_URL_ALONE = re.compile(r"\s*(?:https?://\S+|data:[^\s,]*,\S*|file:\S+)\s*", re.IGNORECASE)
 
 
 def to_messages(prompt: Any) -> Any:
@@ -175,12 +185,13 @@ def to_messages(prompt: Any) -> Any:
 
     Raises:
         ValueError: The prompt is empty, or has none of the forms.
+        InvalidRequest: A path or a URL cannot be an attachment.
     """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise ValueError("the prompt is empty; give an instruction or a question")
         return [{"role": "user", "content": prompt}]
-    if isinstance(prompt, RequestModel | Mapping):
+    if isinstance(prompt, RequestModel | Mapping | Path):
         prompt = [prompt]
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes | bytearray):
         raise ValueError(
@@ -194,7 +205,9 @@ def to_messages(prompt: Any) -> Any:
         return items
     if any(are_messages):
         raise ValueError("messages and bare parts are mixed; put the parts into user(...)")
-    return [{"role": "user", "content": _content(items)}]
+    if len(items) == 1 and isinstance(items[0], str) and not _URL_ALONE.fullmatch(items[0]):
+        return [{"role": "user", "content": items[0]}]
+    return [{"role": "user", "content": _parts(items, "messages.0.content")}]
 
 
 def _is_message(item: Any) -> bool:
@@ -206,16 +219,27 @@ def _is_message(item: Any) -> bool:
 
 
 def _content(items: Sequence[Any]) -> Any:
-    if len(items) == 1 and isinstance(items[0], str):
-        return items[0]
-    return [{"type": "text", "text": item} if isinstance(item, str) else item for item in items]
+    return items[0] if len(items) == 1 and isinstance(items[0], str) else _parts(items, "content")
+
+
+def _parts(items: Sequence[Any], field: str) -> list[Any]:
+    return [_part(item, f"{field}.{position}") for position, item in enumerate(items)]
+
+
+def _part(item: Any, field: str) -> Any:
+    # Imported here, since the helpers for attachments return the parts of this module.
+    from prefect_foxapi.models.attachments import part_of
+
+    if isinstance(item, Path) or (isinstance(item, str) and _URL_ALONE.fullmatch(item)):
+        return part_of(item, field)
+    return {"type": "text", "text": item} if isinstance(item, str) else item
 
 
 def system(*content: PartLike) -> SystemMessage:
     """Return a system message: instructions for the whole conversation.
 
     Args:
-        content: Strings and parts.
+        content: Strings, parts, paths and URLs, as in a list prompt. A single string is text.
 
     Example:
         `system("Answer in one sentence.")`
@@ -227,7 +251,7 @@ def user(*content: PartLike) -> UserMessage:
     """Return a user message.
 
     Args:
-        content: Strings and parts.
+        content: Strings, parts, paths and URLs, as in a list prompt. A single string is text.
 
     Raises:
         InvalidRequest: The message is empty, or a part is wrong.
@@ -242,7 +266,7 @@ def assistant(*content: PartLike, tool_calls: Sequence[ToolCall | Mapping[str, A
     """Return an earlier message of the model.
 
     Args:
-        content: Strings and parts.
+        content: Strings, parts, paths and URLs, as in a list prompt. A single string is text.
         tool_calls: The tool calls that the model asked for.
 
     Raises:

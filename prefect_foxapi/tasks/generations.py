@@ -57,7 +57,7 @@ async def _generate(
     """Make a generation and return its result. Equal requests are paid for once.
 
     Args:
-        prompt: A string; a list of strings and parts (`image(…)`, …); or a list of messages.
+        prompt: A string; a list of strings and attachments (`image(…)`, …, a `Path`, a URL); or a list of messages.
         model: Name of the model.
         credentials: A block, the name of a saved block, or None for `FOXAPI_API_KEY`.
         output_type: A pydantic model, or any type that pydantic's TypeAdapter takes. `parsed` is an instance of it.
