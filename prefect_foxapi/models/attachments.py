@@ -165,7 +165,7 @@ def _helper_for(source: str | Path) -> str | None:
 def _check_kind(helper: str, head: bytes, said: str) -> None:
     """Check that a content is not clearly of another kind than the helper's."""
     try:
-        matches = cast("list[Any]", puremagic.magic_string(head))
+        matches = cast("list[Any]", cast("Any", puremagic).magic_string(head))
     except (puremagic.PureError, ValueError):
         return
     sure = max(match.confidence for match in matches)
