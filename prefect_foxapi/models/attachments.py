@@ -17,7 +17,6 @@ from typing import Any, cast
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
-import puremagic
 from pydantic import ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
@@ -164,6 +163,9 @@ def _helper_for(source: str | Path) -> str | None:
 
 def _check_kind(helper: str, head: bytes, said: str) -> None:
     """Check that a content is not clearly of another kind than the helper's."""
+    # Imported where it is used: it reads its table of signatures, which takes 40 ms.
+    import puremagic
+
     try:
         matches = cast("list[Any]", cast("Any", puremagic).magic_string(head))
     except (puremagic.PureError, ValueError):
