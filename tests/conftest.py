@@ -47,9 +47,9 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from tests.pay_once.servers import shared_prefect_server
 
     base = tmp_path_factory.getbasetemp()
-    with shared_prefect_server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect") as url:
-        with _connections_left_open(to_port=urlsplit(url).port):
-            yield url
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect"
+    with shared_prefect_server(home) as url, _connections_left_open(to_port=urlsplit(url).port):
+        yield url
 
 
 @contextmanager
