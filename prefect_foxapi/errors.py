@@ -66,7 +66,7 @@ class FoxAPIError(Exception):
             print(error.status, error.request_id)
     """
 
-    _retryable: ClassVar[bool] = False
+    retryable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -87,11 +87,6 @@ class FoxAPIError(Exception):
         self.request_id = request_id
         self.generation_id = generation_id
         self.key = key
-
-    @property
-    def retryable(self) -> bool:
-        """Whether a retry can succeed and cannot pay twice."""
-        return self._retryable
 
 
 class InvalidRequest(FoxAPIError):
@@ -137,7 +132,7 @@ class RateLimited(FoxAPIError):
         retry_after: Seconds of the response's `Retry-After`, or None.
     """
 
-    _retryable = True
+    retryable = True
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **data: Any) -> None:
         super().__init__(message, **data)
@@ -147,7 +142,7 @@ class RateLimited(FoxAPIError):
 class ServiceUnavailable(FoxAPIError):
     """FoxAPI cannot be reached, or answers that it cannot serve the request. Nothing was paid."""
 
-    _retryable = True
+    retryable = True
 
 
 class UnreadableResponse(FoxAPIError):
@@ -157,7 +152,7 @@ class UnreadableResponse(FoxAPIError):
         excerpt: The first 200 characters of the body.
     """
 
-    _retryable = True
+    retryable = True
 
     def __init__(self, message: str = "", *, excerpt: str = "", **data: Any) -> None:
         super().__init__(message, **data)
@@ -209,7 +204,7 @@ class GenerationTimeout(FoxAPIError):
         progress: The last progress that was polled, from 0 to 100, or None.
     """
 
-    _retryable = True
+    retryable = True
 
     def __init__(
         self,
@@ -259,6 +254,6 @@ class LedgerError(FoxAPIError):
         return self.generation_id is None
 
     @property
-    def retryable(self) -> bool:
+    def retryable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether a retry can succeed and cannot pay twice: nothing was paid."""
         return self.nothing_was_paid

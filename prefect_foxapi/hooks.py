@@ -2,6 +2,9 @@
 
 A hook is called on the event loop, in the context of the caller that the event concerns, and returns quickly. What a
 hook raises is logged and dropped, so that observing never breaks what is observed.
+
+A hook is synchronous and runs on the thread of the background loop, so it cannot await. Calls of Prefect's API belong
+in `tasks/`. No event is emitted for a task run that Prefect answers from its own cache.
 """
 
 from __future__ import annotations

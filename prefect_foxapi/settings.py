@@ -71,16 +71,16 @@ def current_settings() -> FoxAPISettings:
     Raises:
         InvalidRequest: A value is not valid, or an environment variable with this package's prefix is not a setting.
     """
-    # The number of variables stands for the unknown ones among them: to search all names takes longer than the rest.
-    return _settings(get_current_settings().home, len(os.environ), tuple(os.environ.get(name) for name in _VARIABLES))
+    values = tuple(os.environ.get(name) for name in _VARIABLES)
+    return _settings(get_current_settings().home, frozenset(os.environ), values)
 
 
 _VARIABLES = tuple(f"{_PREFIX}{name.upper()}" for name in FoxAPISettings.model_fields)
 
 
 @lru_cache(maxsize=8)
-def _settings(home: Path, size: int, values: tuple[str | None, ...]) -> FoxAPISettings:
-    for name in os.environ:
+def _settings(home: Path, names: frozenset[str], values: tuple[str | None, ...]) -> FoxAPISettings:
+    for name in names:
         if name.upper().startswith(_PREFIX) and name.upper() not in _VARIABLES:
             raise _unknown(name)
     try:

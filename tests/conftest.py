@@ -1,12 +1,14 @@
-"""What several test files share: a client with a clock that runs by itself, and its signals."""
+"""What several test files share: a client with a clock that runs by itself, and its events."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -45,8 +47,26 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from tests.pay_once.servers import shared_prefect_server
 
     base = tmp_path_factory.getbasetemp()
-    with shared_prefect_server((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect") as url:
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prefect"
+    with shared_prefect_server(home) as url, _connections_left_open(to_port=urlsplit(url).port):
         yield url
+
+
+@contextmanager
+def _connections_left_open(to_port: int | None) -> Iterator[None]:
+    """Let the garbage collector close Prefect's connections to its API in whichever test it runs."""
+    report = sys.unraisablehook
+    peer = f"raddr=('127.0.0.1', {to_port})"
+
+    def report_others(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, ResourceWarning) and peer in str(unraisable.exc_value)):
+            report(unraisable)
+
+    sys.unraisablehook = report_others
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,8 @@ def test_only_what_cannot_pay_twice_is_retryable() -> None:
         *("RateLimited", "ServiceUnavailable", "UnreadableResponse", "GenerationTimeout", "LedgerError")
     }
     assert not LedgerError("disk full", generation_id="task-llm-1-aaaaaaaa").retryable
+    assert RateLimited.retryable
+    assert not FoxAPIError.retryable
 
 
 def test_repr_shows_the_message_and_no_data() -> None:

@@ -15,7 +15,8 @@ from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 
 import prefect_foxapi
-from prefect_foxapi import FoxAPICredentials, FoxAPIError, errors
+from prefect_foxapi import FoxAPICredentials, FoxAPIError, InvalidRequest, errors
+from prefect_foxapi.models.requests import refuse_options
 from prefect_foxapi.tasks.caching import GenerationCachePolicy, SubmissionPolicy
 
 TASKS = {
@@ -124,3 +125,14 @@ def test_block_describes_itself() -> None:
     assert "FoxAPICredentials.load(" in (FoxAPICredentials.__doc__ or "")
     assert FoxAPICredentials.get_description()
     assert FoxAPICredentials.get_code_example()
+
+
+def test_an_option_that_a_task_lacks_is_refused() -> None:
+    """Otherwise it would be sent to FoxAPI as a parameter of the request, and count in the key."""
+    paying = ("generate", "stream_generation", "submit_generation")
+    options = {name: set(inspect.signature(twins(name)[0].fn).parameters) for name in paying}
+    for name in paying:
+        for option in set.union(*options.values()) - options[name]:
+            with pytest.raises(InvalidRequest) as caught:
+                refuse_options({option: None})
+            assert caught.value.field == option

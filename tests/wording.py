@@ -35,12 +35,27 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "temperature": lambda: build_request("hi", model="gpt-5.5", parameters={"temperature": 3}),
     "not JSON": lambda: build_request("hi", model="gpt-5.5", parameters={"seed": object}),
     "option of another task": lambda: build_request("hi", model="gpt-5.5", parameters={"timeout": 5}),
+    "typing error": lambda: build_request("hi", model="gpt-5.5", parameters={"max_token": 5}),
+    "typing error in an option": lambda: build_request("hi", model="gpt-5.5", parameters={"timout": 5}),
+    "option of Prefect": lambda: build_request("hi", model="gpt-5.5", parameters={"retries": 3}),
+    "sync": lambda: build_request("hi", model="gpt-5.5", parameters={"sync": True}),
+    "callback": lambda: build_request("hi", model="gpt-5.5", parameters={"callback_url": "https://x.example"}),
+    "second messages": lambda: build_request("hi", model="gpt-5.5", parameters={"messages": []}),
+    "key as a parameter": lambda: build_request("hi", model="gpt-5.5", parameters={"api_key": "sk-1"}),
+    "extra_body": lambda: build_request("hi", model="gpt-5.5", parameters={"extra_body": {"sync": True}}),
     "output_type and response_format": lambda: build_request(
         "hi", model="gpt-5.5", output_type=int, parameters={"response_format": {}}
     ),
     "sample": lambda: generation_key(_REQUEST, account="me", base_url="https://api.foxapi.cc", sample="1"),  # type: ignore[arg-type]
     "part without a URL": lambda: build_request([{"type": "image_url"}], model="gpt-5.5"),
     "path as a string": lambda: image("photo.jpg"),
+    "URL of an unknown kind": lambda: build_request(["look", "https://x.example/photo"], model="gpt-5.5"),
+    "path of an unknown kind": lambda: build_request(["look", Path("odd.xyz")], model="gpt-5.5"),
+    "content of another kind": lambda: image(b"%PDF-1.7", name="photo.png"),
+    "local file as a string": lambda: image("file:///home/me/photo.jpg"),
+    "local file as data": lambda: build_request(
+        [{"type": "image_url", "image_url": "file:///home/me/photo.jpg"}], model="gpt-5.5"
+    ),
     "missing file": lambda: image(Path("/nowhere/photo.jpg")),
     "bytes without a name": lambda: image(b"x"),
     "broken data URI": lambda: generation_key(

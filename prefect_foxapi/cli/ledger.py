@@ -269,7 +269,7 @@ def _open(url: str | None) -> Ledger:
 
     settings = _settings()
     try:
-        # The tasks' spill folder: what they could not write is part of the ledger.
+        # The recovery folder of the tasks: what they could not write is part of the ledger.
         return Ledger(url or settings.ledger_location(), retention=None, recovery_folder=settings.recovery_folder())
     except LedgerError as error:
         raise LedgerError(f"{'--url' if url else _URL}: {error}") from error
@@ -284,8 +284,7 @@ def _settings() -> FoxAPISettings:
         return current_settings()
     except ValidationError as error:
         # Without the values: a URL can hold a password.
-        prefix = _ENVIRONMENT if error.title == "FoxAPISettings" else f"{error.title}: "
-        wrong = [f"{prefix}{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
+        wrong = [f"{error.title}: {'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()]
         raise FoxAPIError(f"wrong setting: {'; '.join(wrong)}") from error
 
 

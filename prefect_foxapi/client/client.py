@@ -11,14 +11,14 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, Unpack, cast
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from prefect_foxapi.client import responses
 from prefect_foxapi.client.cancellation import await_to_completion
-from prefect_foxapi.client.config import ClientConfig
+from prefect_foxapi.client.config import ClientConfig, ClientOptions
 from prefect_foxapi.client.retry import Clock, RetryPolicy, Sleep, may_repeat_read, may_repeat_submission
 from prefect_foxapi.client.session import Session
 from prefect_foxapi.client.streaming.reader import StreamReader
@@ -26,7 +26,7 @@ from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, read_stre
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.hooks import Hook
 from prefect_foxapi.models.account import Capabilities, Credits, Model, UploadedFile
-from prefect_foxapi.models.attachments import check_file
+from prefect_foxapi.models.attachments import check_file, is_file_url
 from prefect_foxapi.models.base import checked_generation_id
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generations import GenerationSnapshot
@@ -48,6 +48,7 @@ class SubmissionSlot:
         self._session = session
         self._path = path
         self._withdrawn = False
+        self._used = False
 
     def withdraw(self) -> None:
         """Send nothing more from this slot."""
@@ -66,6 +67,9 @@ class SubmissionSlot:
         """
         if self._withdrawn:
             raise NotSent("the caller was cancelled before the submission was sent")
+        if self._used:
+            raise RuntimeError("a slot is the right to send one submission, and this one was used")
+        self._used = True
         return _accepted(await self._session.send("POST", self._path, json=body, paid=True))
 
 
@@ -96,13 +100,11 @@ class FoxAPIClient:
         hooks: Sequence[Hook] = (),
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
-        **options: Any,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        if isinstance(api_key, ClientConfig):
-            config = replace(api_key, **options)
-        else:
-            given = {name: value for name, value in options.items() if name != "retry" or value is not None}
-            config = ClientConfig(api_key, **given)
+        if "retry" in options and not options["retry"]:
+            del options["retry"]
+        config = replace(api_key, **options) if isinstance(api_key, ClientConfig) else ClientConfig(api_key, **options)
         self._session = Session(config, hooks=tuple(hooks), clock=clock, sleep=sleep)
         self._capabilities: tuple[float, Capabilities] | None = None
         self._capabilities_lock = asyncio.Lock()
@@ -277,9 +279,14 @@ class FoxAPIClient:
             source: A local file, which is streamed from disk; bytes; or a URL for FoxAPI to fetch.
             name: Name of the file at FoxAPI; by default that of the path.
             auto_cleanup: Whether FoxAPI may delete the oldest files when the storage is full.
+
+        Raises:
+            InvalidRequest: There is no such file, it is empty or unreadable, or the URL is that of a local file.
         """
         if isinstance(source, Path):
             check_file(source, "source")
+        if isinstance(source, str) and is_file_url(source):
+            raise InvalidRequest(f"source: {source[:80]!r} is a local file; give its Path", field="source")
         if isinstance(source, str):
             path, body = "/v1/files/upload/url", {"url": source}
         elif isinstance(source, bytes):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypedDict
 
 import httpx
 
 from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.errors import AuthenticationError, InvalidRequest
+from prefect_foxapi.models.base import LONGEST, is_time_limit, shown
 
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
 _DEFAULT_RETRY = RetryPolicy()
@@ -35,7 +37,7 @@ class ClientConfig:
 
     Raises:
         AuthenticationError: The key is empty or has characters that no key has.
-        InvalidRequest: The base URL is not one, or is unencrypted.
+        InvalidRequest: The base URL is not one, or is unencrypted, or a limit has a wrong type or value.
     """
 
     api_key: str = field(repr=False)
@@ -51,6 +53,16 @@ class ClientConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_key", checked_api_key(self.api_key))
         object.__setattr__(self, "base_url", checked_base_url(self.base_url, allow_http=self.allow_http))
+        for name in ("timeout", "submit_timeout", "connect_timeout"):
+            if not is_time_limit(value := getattr(self, name)):
+                raise InvalidRequest(
+                    f"{name}: {shown(value)} is not a number of seconds, above 0 and up to {LONGEST:,.0f}; give one",
+                    field=name,
+                )
+        for name in ("max_connections", "max_streams"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidRequest(f"{name}: {shown(value)} is not a number of requests; give 1 or more", field=name)
 
     @property
     def submission_deadline(self) -> float:
@@ -61,6 +73,19 @@ class ClientConfig:
     def read_deadline(self) -> float:
         """Seconds within which a read is answered."""
         return self.connect_timeout + self.timeout
+
+
+class ClientOptions(TypedDict, total=False):
+    """The fields of `ClientConfig` besides the key, as arguments of `FoxAPIClient`."""
+
+    base_url: str
+    timeout: float
+    submit_timeout: float
+    connect_timeout: float
+    max_connections: int
+    max_streams: int
+    allow_http: bool
+    retry: RetryPolicy
 
 
 def checked_api_key(api_key: str) -> str:

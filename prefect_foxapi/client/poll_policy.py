@@ -24,7 +24,10 @@ class PollPolicy(PolicyModel):
         minimum: Minimum seconds between two polls.
         maximum: Maximum seconds between two polls.
         interval: Seconds of a fixed interval, which replaces `minimum` and `maximum`. By default the interval adapts
-            to the durations of earlier generations; see docs/foxapi.md#polling.
+            to the durations of earlier generations; see `next_delay`.
+
+    `next_delay` gives the delay before each poll, the first one included. A generation that was submitted earlier,
+    by this process or another one, is polled at once by `GenerationWaiter`.
 
     Example:
         PollPolicy(maximum=30)  # adaptive, at most 30 s late

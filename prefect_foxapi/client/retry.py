@@ -23,7 +23,10 @@ Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 OnRepeat = Callable[[int, float, FoxAPIError], None]
 
-_in_line: ContextVar[float] = ContextVar("foxapi_in_line", default=0.0)
+# Thirty years: finite, so that it can be added to a time, compared and shown.
+_LONGEST_RETRY_AFTER = 1e9
+
+_queue_time: ContextVar[float] = ContextVar("foxapi_queue_time", default=0.0)
 
 
 class RetryPolicy(PolicyModel):
@@ -77,7 +80,7 @@ def exclude_queue_time(seconds: float) -> None:
     Args:
         seconds: The time.
     """
-    _in_line.set(_in_line.get() + seconds)
+    _queue_time.set(_queue_time.get() + seconds)
 
 
 def may_repeat_read(error: BaseException) -> bool:
@@ -116,7 +119,7 @@ def repeating(
     """
 
     def now() -> float:
-        return clock() - _in_line.get()
+        return clock() - _queue_time.get()
 
     started = now()
 
@@ -184,14 +187,16 @@ def retry_after_seconds(header: str | None, now: datetime | None = None) -> floa
         return None
     text = header.strip()
     if text.isascii() and text.replace(".", "", 1).isdigit():
-        return float(text)
+        return min(float(text), _LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        # A year, a day or a zone out of range. The status alone still says that the request was refused.
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)
 
 
 # Results that version 0.1.0 stored name these classes by this path.

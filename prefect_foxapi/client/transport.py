@@ -28,6 +28,8 @@ from prefect_foxapi.client.config import LOOPBACK
 # Writing to an idle connection that the server has just closed looks like a lost response, which would make a
 # submission ambiguous. So writes use a connection that was used a moment ago, or a new one.
 _WRITE_KEEPALIVE = 1.0
+# Bytes. With aiohttp's own limit of 8 kB, a refusal with a longer header looks like a broken connection.
+_LONGEST_HEADER = 64 * 1024
 
 _BLOCK_SIZE = 64 * 1024
 _DECODED_LIMIT = 64 * 1024 * 1024
@@ -180,7 +182,13 @@ def _aiohttp_transport(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> ht
         connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15)
         # With trust_env, aiohttp would look for a .netrc in a thread for each request, and refuse to send the API key
         # where that file has an entry for the host.
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
 
     return AiohttpTransport(verify=context, client=session, proxy=proxy)
 

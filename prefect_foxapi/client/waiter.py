@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, StreamSource, read_stream
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, InvalidRequest, NotFound
 from prefect_foxapi.hooks import StatusChanged, StreamFellBackToPolling, StreamResultMismatch, emit, logger
+from prefect_foxapi.models.base import LONGEST, is_time_limit, shown
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.redaction import redacted_data
@@ -31,7 +33,7 @@ class WaitOptions:
     """How to wait for a generation.
 
     Args:
-        timeout: Seconds to wait; None waits until the generation ends.
+        timeout: Seconds to wait, up to 1e9; None (or infinity) waits until the generation ends.
         poll: When the generation is polled.
         stream: Whether to read the stream of a generation that was submitted with `stream=True`.
         on_delta: Called on the event loop with each chunk of the stream.
@@ -50,8 +52,10 @@ class WaitOptions:
 
     def __post_init__(self) -> None:
         timeout, poll, stream, on_delta = (getattr(self, item.name) for item in fields(self))
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-            _refuse("timeout", timeout, "a positive number of seconds; give one, or None")
+        if timeout == math.inf:
+            object.__setattr__(self, "timeout", None)
+        elif timeout is not None and not is_time_limit(timeout):
+            _refuse("timeout", timeout, f"a number of seconds, above 0 and up to {LONGEST:,.0f}; give one, or None")
         if not isinstance(poll, PollPolicy):
             _refuse("poll", poll, "a PollPolicy; PollPolicy(interval=5) polls every 5 seconds")
         if not isinstance(stream, bool):
@@ -61,7 +65,7 @@ class WaitOptions:
 
 
 def _refuse(name: str, value: Any, expected: str) -> NoReturn:
-    raise InvalidRequest(f"{name}: {value!r} is not {expected}", field=name)
+    raise InvalidRequest(f"{name}: {shown(value)} is not {expected}", field=name)
 
 
 class PollSource(StreamSource, Protocol):

@@ -18,6 +18,8 @@ class ClientPool:
 
     def __init__(self, *, hooks: Sequence[Hook] = ()) -> None:
         self.hooks = tuple(hooks)
+        self.submission_deadline = 0.0
+        """Seconds within which every submission that is sent is answered or counts as lost."""
         self._clients: dict[ClientConfig, FoxAPIClient] = {}
 
     def get(self, config: ClientConfig) -> FoxAPIClient:
@@ -25,12 +27,8 @@ class ClientPool:
         client = self._clients.get(config)
         if client is None:
             client = self._clients[config] = FoxAPIClient(config, hooks=self.hooks)
+            self.submission_deadline = max(self.submission_deadline, config.submission_deadline)
         return client
-
-    @property
-    def submission_deadline(self) -> float:
-        """Seconds within which every submission that is sent is answered or counts as lost."""
-        return max((config.submission_deadline for config in self._clients), default=0.0)
 
     async def aclose(self) -> None:
         """Close every client."""

@@ -154,18 +154,19 @@ class LedgerRecorder:
 
     async def rejected(self, error: BaseException) -> None:
         """Free the key."""
-        await self._try_to_record("rejected", self._ledger.rejected(self._claimed(), str(error)))
+        await self._try_to_record("rejected", self._ledger.rejected(self._claimed(), str(error)), error)
 
     async def unknown(self, error: BaseException) -> None:
         """Record that the outcome is ambiguous."""
-        await self._try_to_record("unknown", self._ledger.unknown(self._claimed(), str(error) or type(error).__name__))
+        reason = str(error) or type(error).__name__
+        await self._try_to_record("unknown", self._ledger.unknown(self._claimed(), reason), error)
 
-    async def _try_to_record(self, what: str, recording: Coroutine[Any, Any, None]) -> None:
+    async def _try_to_record(self, what: str, recording: Coroutine[Any, Any, None], error: BaseException) -> None:
         try:
             await recording
         except LedgerError as trouble:
             # The error of the submission says more, and the deadline of the claim makes it ambiguous all the same.
-            emit(self._hooks, RecordingFailed(what, str(trouble), key=self._identity.key))
+            emit(self._hooks, RecordingFailed(what, f"{trouble}; the outcome was {error!r}", key=self._identity.key))
 
     def _claimed(self) -> Lease:
         if self._lease is None:

@@ -1,6 +1,6 @@
 """Attachments: functions that return parts for them, their digests, and their bytes.
 
-A local file is a `file://` URL until it is uploaded, so that a request is plain data.
+A local file is a `file://` URL until it is uploaded. A `Path` has to name it: a URL that comes as data is refused.
 """
 
 from __future__ import annotations
@@ -10,19 +10,54 @@ import binascii
 import hashlib
 import mimetypes
 import os
+import re
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from pydantic import ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.messages import Attachment, AudioPart, FilePart, ImagePart, VideoPart
+from prefect_foxapi.models.base import shown
+from prefect_foxapi.models.messages import (
+    Attachment,
+    AttachmentPart,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    VideoPart,
+    refuse_foreign_file,
+)
 
 _BLOCK = 1024 * 1024
 _REMEMBERED_DIGESTS = 4096
+
+# The helper for a file name. Not by `mimetypes`, whose tables differ between machines and versions of Python: the kind
+# of a part belongs to the generation key.
+_HELPERS_BY_EXTENSION = {
+    **dict.fromkeys((".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png"), "image"),
+    **dict.fromkeys((".svg", ".tif", ".tiff", ".webp"), "image"),
+    **dict.fromkeys((".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"), "video"),
+    **dict.fromkeys((".webm", ".wmv"), "video"),
+    **dict.fromkeys((".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"), "audio"),
+    **dict.fromkeys((".wma",), "audio"),
+    **dict.fromkeys((".csv", ".doc", ".docx", ".epub", ".htm", ".html", ".json", ".md", ".odp", ".ods"), "document"),
+    **dict.fromkeys((".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".tsv", ".txt", ".xls", ".xlsx", ".xml"), "document"),
+    **dict.fromkeys((".yaml", ".yml", ".zip"), "document"),
+}
+_HELPERS_BY_TYPE = {"image": "image", "video": "video", "audio": "audio", "application": "document", "text": "document"}
+
+# Contents of these extensions can be of two kinds: containers of video or sound, and drawings in XML.
+_TWO_KINDS = {
+    **dict.fromkeys((".3gp", ".m4a", ".mkv", ".mov", ".mp4", ".oga", ".ogg", ".ogv", ".webm"), "video audio"),
+    **dict.fromkeys((".svg", ".xml"), "image document"),
+}
+# Bytes from which a kind is recognized, and how sure puremagic has to be. Below, a text can look like a picture.
+_HEAD = 8192
+_SURE = 0.3
+_LONGEST_TYPE = 200
 
 
 def image(source: str | Path | bytes, *, name: str | None = None) -> ImagePart:
@@ -33,7 +68,8 @@ def image(source: str | Path | bytes, *, name: str | None = None) -> ImagePart:
         name: A file name, which bytes require: its extension tells their media type.
 
     Raises:
-        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+        InvalidRequest: The file does not exist, is empty or unreadable, its media type is unknown, or its content is
+            clearly of another kind.
 
     Example:
         `generate(["What is this?", image(Path("photo.jpg"))], model="gpt-5.5")`
@@ -49,7 +85,8 @@ def video(source: str | Path | bytes, *, name: str | None = None) -> VideoPart:
         name: A file name, which bytes require: its extension tells their media type.
 
     Raises:
-        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+        InvalidRequest: The file does not exist, is empty or unreadable, its media type is unknown, or its content is
+            clearly of another kind.
     """
     return VideoPart(video_url=_attachment("video", source, name))
 
@@ -62,7 +99,8 @@ def audio(source: str | Path | bytes, *, name: str | None = None) -> AudioPart:
         name: A file name, which bytes require: its extension tells their media type.
 
     Raises:
-        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+        InvalidRequest: The file does not exist, is empty or unreadable, its media type is unknown, or its content is
+            clearly of another kind.
     """
     return AudioPart(audio_url=_attachment("audio", source, name))
 
@@ -75,9 +113,76 @@ def document(source: str | Path | bytes, *, name: str | None = None) -> FilePart
         name: A file name, which bytes require: its extension tells their media type.
 
     Raises:
-        InvalidRequest: The file does not exist, is empty or unreadable, or the media type is unknown.
+        InvalidRequest: The file does not exist, is empty or unreadable, its media type is unknown, or its content is
+            clearly of another kind.
     """
     return FilePart(file_url=_attachment("document", source, name))
+
+
+def part_of(source: str | Path, field: str) -> AttachmentPart:
+    """Return the attachment for a `Path` or a URL, by the helper for its media type.
+
+    Args:
+        source: The path of a local file, or an http(s) URL or a `data:` URI.
+        field: The field that an error names.
+
+    Raises:
+        InvalidRequest: The media type is unknown, or the helper refuses the file.
+    """
+    source = source.strip() if isinstance(source, str) else source
+    helper = _helper_for(source)
+    said = shown(str(source))
+    if helper is None:
+        text = " or TextPart(text=…) to send the URL as text" if isinstance(source, str) else ""
+        raise InvalidRequest(
+            f"{field}: the kind of attachment {said} is unknown; write image(…), video(…), audio(…) or "
+            f"document(…){',' if text else ''}{text}",
+            field=field,
+        )
+    try:
+        return {"image": image, "video": video, "audio": audio, "document": document}[helper](source)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{field}: {str(error).removeprefix(f'{helper}: ')}", field=field) from None
+
+
+def _helper_for(source: str | Path) -> str | None:
+    if isinstance(source, Path):
+        return _HELPERS_BY_EXTENSION.get(source.suffix.lower())
+    if is_file_url(source):
+        # Any helper refuses it, with the remedy.
+        return "document"
+    if source.lower().startswith("data:"):
+        media_type = re.split("[;,]", source[len("data:") : len("data:") + _LONGEST_TYPE])[0]
+        return _HELPERS_BY_TYPE.get((media_type.strip() or "text/plain").partition("/")[0].lower())
+    try:
+        path = unquote(urlsplit(source).path)
+    except ValueError:
+        return None
+    return _HELPERS_BY_EXTENSION.get(PurePosixPath(path).suffix.lower())
+
+
+def _check_kind(helper: str, head: bytes, said: str) -> None:
+    """Check that a content is not clearly of another kind than the helper's."""
+    # Imported where it is used: it reads its table of signatures, which takes 40 ms.
+    import puremagic
+
+    try:
+        matches = cast("list[Any]", cast("Any", puremagic).magic_string(head))
+    except (puremagic.PureError, ValueError):
+        return
+    sure = max(match.confidence for match in matches)
+    if sure < _SURE:
+        return
+    # Of the best matches, those whose kind is known. Some extensions come without their dot.
+    best = [f".{match.extension.lstrip('.')}" for match in matches if match.confidence == sure]
+    known = [extension for extension in best if extension in _HELPERS_BY_EXTENSION]
+    kinds = {kind for each in known for kind in _TWO_KINDS.get(each, _HELPERS_BY_EXTENSION[each]).split()}
+    if kinds and helper not in kinds:
+        raise InvalidRequest(
+            f"{helper}: the content of {said} is that of a {known[0]} file; "
+            f"write {_HELPERS_BY_EXTENSION[known[0]]}(…), or give another file",
+            field=helper,
+        )
 
 
 def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
@@ -85,6 +190,7 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
         content = bytes(source)
         if not content:
             raise InvalidRequest(f"{helper}: the bytes are empty", field=helper)
+        _check_kind(helper, content[:_HEAD], "the bytes")
         media_type = mimetypes.guess_type(name or "")[0]
         if media_type is None:
             raise InvalidRequest(
@@ -96,15 +202,31 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
     if isinstance(source, Path):
         path = source.expanduser().absolute()
         check_file(path, helper)
-        return Attachment(url=path.as_uri())
-    if isinstance(source, str) and source.startswith(("http://", "https://", "data:", "file://")):
+        with path.open("rb") as file:
+            _check_kind(helper, file.read(_HEAD), str(path))
+        return Attachment.of_local_file(path)
+    if isinstance(source, str) and source.startswith(("http://", "https://", "data:")):
         try:
-            return Attachment(url=source)
+            attachment = Attachment(url=source)
         except ValidationError:
             raise InvalidRequest(
                 f"{helper}: {source[:80]!r} is not a valid URL: it is incomplete, or has spaces in it",
                 field=helper,
             ) from None
+        if attachment.is_inline:
+            try:
+                content = inline_content(attachment.url)[1]
+            except InvalidRequest:
+                # Named with its place in the request where its digest is computed.
+                return attachment
+            _check_kind(helper, content[:_HEAD], "the data URI")
+        return attachment
+    if isinstance(source, str) and is_file_url(source):
+        raise InvalidRequest(
+            f"{helper}: {source[:80]!r} is a local file, which is not read where its URL is a string; "
+            f"write {helper}(Path(…)) to send it",
+            field=helper,
+        )
     raise InvalidRequest(
         f"{helper}: {str(source)[:80]!r} is neither a URL nor a data URI; for a local file write "
         f"{helper}(Path({str(source)[:80]!r}))",
@@ -134,6 +256,11 @@ def check_file(path: Path, field: str) -> os.stat_result:
         raise InvalidRequest(f"{field}: there is no file {path}", field=field) from None
     except OSError as error:
         raise InvalidRequest(f"{field}: {path} cannot be read ({error.strerror})", field=field) from error
+
+
+def is_file_url(text: str) -> bool:
+    """Return whether a text is a `file:` URL, in any spelling."""
+    return text.strip().lower().startswith("file:")
 
 
 def local_path(url: str) -> Path:
@@ -197,8 +324,9 @@ def attachment_digest(attachment: Attachment, field: str) -> str | None:
         field: The field that an error names.
 
     Raises:
-        InvalidRequest: The bytes cannot be read.
+        InvalidRequest: The bytes cannot be read, or the URL of a local file came as data.
     """
+    refuse_foreign_file(attachment, field)
     if attachment.is_local:
         return file_digest(local_path(attachment.url), field)
     if attachment.is_inline:

@@ -17,6 +17,26 @@ Random = Callable[[], float]
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+LONGEST = 1e9
+"""Seconds above which a time limit is refused: thirty years, which every clock can add to its time."""
+
+
+def is_time_limit(value: Any) -> bool:
+    """Return whether a value is a positive number of seconds, at most `LONGEST`."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST
+
+
+def shown(value: Any) -> str:
+    """Return the `repr` of a value for an error message: shortened, and of a value without one its type."""
+    try:
+        text = repr(value)
+    except Exception:
+        # Python refuses to write whole numbers of more than 4,300 digits.
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_SHOWN = 80
 _GENERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
 
@@ -139,22 +159,43 @@ def is_too_deep(value: Any) -> bool:
     return bool(level)
 
 
-LenientSeconds = Annotated[int | None, BeforeValidator(_unix_seconds)]
+def _or_assistant(value: Any) -> str:
+    return value if isinstance(value, str) else "assistant"
+
+
+def _reading(reader: Callable[[Any], Any]) -> BeforeValidator:
+    # cloudpickle takes a function within a function into the pickle of a class that was parametrized within a function.
+    # There it works with version 0.1.0 as well, which lacks the functions above.
+    name = reader.__name__
+
+    def read(value: Any) -> Any:
+        import prefect_foxapi.models as models
+
+        function: Callable[[Any], Any] | None = getattr(getattr(models, "base", None), name, None)
+        return value if function is None else function(value)
+
+    return BeforeValidator(read)
+
+
+LenientSeconds = Annotated[int | None, _reading(_unix_seconds)]
 """Unix seconds, which may come as a float, in another unit, or as ISO 8601."""
 
-LenientProgress = Annotated[int | float, BeforeValidator(_progress)]
+LenientProgress = Annotated[int | float, _reading(_progress)]
 """Percent, which may come as text."""
 
-LenientCount = Annotated[int | None, BeforeValidator(_count)]
+LenientCount = Annotated[int | None, _reading(_count)]
 """A number of tokens."""
 
-LenientIndex = Annotated[int, BeforeValidator(_position)]
+LenientIndex = Annotated[int, _reading(_position)]
 """The index of a choice."""
 
-LenientText = Annotated[str | None, BeforeValidator(_text)]
+LenientText = Annotated[str | None, _reading(_text)]
 """Text that may come as a number."""
 
-ObjectOrNone = BeforeValidator(_object)
+LenientRole = Annotated[str, _reading(_or_assistant)]
+"""The role of an answer."""
+
+ObjectOrNone = _reading(_object)
 """Annotates an object in whose place other data may come, which is dropped."""
 
 

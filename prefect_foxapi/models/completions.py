@@ -9,6 +9,7 @@ from prefect_foxapi.models.base import (
     Index,
     LenientCount,
     LenientIndex,
+    LenientRole,
     LenientSeconds,
     LenientText,
     NullAsEmpty,
@@ -40,14 +41,10 @@ class Usage(WireModel):
     total_tokens: LenientCount = None
 
 
-def _or_assistant(value: Any) -> str:
-    return value if isinstance(value, str) else "assistant"
-
-
 class CompletionMessage(WireModel):
     """The message of an answer. An empty `content` is a valid answer."""
 
-    role: Annotated[str, BeforeValidator(_or_assistant)] = "assistant"
+    role: LenientRole = "assistant"
     content: str | None = None
     reasoning_content: LenientText = None
     tool_calls: Annotated[tuple[ToolCall, ...], NullAsEmpty] = ()

@@ -13,9 +13,13 @@ from typing import Any, cast
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.attachments import attachment_digest
+from prefect_foxapi.models.base import shown
+from prefect_foxapi.models.messages import refuse_foreign_file
 from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest, KeyRole
 
 KEY_VERSION = 1
+# Enough for any hash or UUID. Python refuses to write numbers of more than 4,300 digits.
+_SAMPLE_BITS = 1024
 
 _FIELDS_IN_THE_KEY = GenerationRequest.fields_with(KeyRole.IN_THE_KEY)
 # For these, null says the same as leaving the field out.
@@ -47,10 +51,11 @@ def digests_of(request: GenerationRequest) -> dict[str, str]:
         request: The request.
 
     Raises:
-        InvalidRequest: A file is missing, empty or unreadable, or a data URI is broken.
+        InvalidRequest: A file is missing, empty, unreadable or named by data, or a data URI is broken.
     """
     digests: dict[str, str] = {}
     for path, part in request.attachments():
+        refuse_foreign_file(part.attachment, path)
         url = part.attachment.url
         if url not in digests and (digest := attachment_digest(part.attachment, path)):
             digests[url] = digest
@@ -79,8 +84,8 @@ def generation_key(
     Raises:
         InvalidRequest: `sample` is not a whole number, or a local attachment cannot be read.
     """
-    if not isinstance(cast("Any", sample), int):
-        raise InvalidRequest(f"sample: {sample!r} is not a whole number; give 0, 1, 2, …", field="sample")
+    if not isinstance(cast("Any", sample), int) or sample.bit_length() > _SAMPLE_BITS:
+        raise InvalidRequest(f"sample: {shown(sample)} is not a whole number; give 0, 1, 2, …", field="sample")
     digests = digests_of(request) if digests is None else digests
     identity = {
         "version": KEY_VERSION,

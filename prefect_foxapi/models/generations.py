@@ -1,11 +1,14 @@
 """Generations: FoxAPI's snapshot of one, and the `Generation` that tasks return."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, cast
+from typing import Annotated, Any, ClassVar, Generic, Literal, cast
 
 from pydantic import (
     BeforeValidator,
+    Json,
     SerializerFunctionWrapHandler,
     TypeAdapter,
     field_serializer,
@@ -27,13 +30,25 @@ from prefect_foxapi.models.base import (
     limited_depth,
 )
 from prefect_foxapi.models.completions import ChatCompletion, ToolCall, Usage
-from prefect_foxapi.models.structured_output import decode_value, encode_value
+from prefect_foxapi.models.structured_output import (
+    OBEYED_BY_PREFECT,
+    declared_types,
+    decode_value,
+    encode_value,
+    find_declared,
+    find_recorded,
+    is_parsing_answer,
+)
 
 T = TypeVar("T", default=Any)
 
 Origin = Literal["billed", "replayed", "joined", "resumed"]
 """Where a generation came from: `billed` is paid by this call; the others were paid before, and were complete
 (`replayed`), in flight in a live process (`joined`), or left by a process that had ended (`resumed`)."""
+
+_TYPES, _AS_TEXT = "parsed_types", "fields_as_text"
+_RECORDED_TYPES = TypeAdapter(dict[str, str])
+_TEXTS = TypeAdapter(dict[str, Json[Any]])
 
 # A larger number is not an amount of credits, and an integer of any size need not fit into a float.
 _MOST_CREDITS = 1e15
@@ -151,8 +166,27 @@ class GenerationSnapshot(WireModel):
         return None
 
 
+def _storing() -> Callable[[Any, SerializerFunctionWrapHandler], Any]:
+    # cloudpickle takes a function within a function, as it takes `_restore_parsed`, into the pickle of a class that was
+    # parametrized within a function. There both work with version 0.1.0 as well, which lacks what they look for.
+    # It has no return annotation, since pydantic would take that for its JSON schema.
+    def store(self: Any, handler: SerializerFunctionWrapHandler):
+        shallow = getattr(self, "_with_limited_depth", lambda: self)()
+        return getattr(self, "_stored", dict)(handler(shallow))
+
+    return store
+
+
 class Generation(WireModel, Generic[T]):
     """A completed generation.
+
+    In JSON, `parsed_types` names the classes of the parts of `parsed`, beside the answer's data and never within it.
+    An answer can therefore neither name a class nor be taken for one. Values that hold a key which Prefect's own
+    serializer obeys (`__class__`, …) are kept as JSON text in `fields_as_text`.
+
+    Records of version 0.1.0 have no `parsed_types`: they name classes within `parsed`. There a name is obeyed only if
+    it is that of a declared class: declared by `Generation[T]`, by the `output_type` of the running task, or by the
+    return annotation of a user's own task. Otherwise `parsed` stays plain data.
 
     Attributes:
         generation_id: FoxAPI's id.
@@ -192,23 +226,51 @@ class Generation(WireModel, Generic[T]):
 
     @field_serializer("parsed", when_used="json")
     def _store_parsed(self, value: Any) -> Any:
-        return encode_value(value)
+        return encode_value(value)[0]
 
-    @model_serializer(mode="wrap", when_used="json")
-    def _store_however_deep(self, handler: SerializerFunctionWrapHandler) -> Any:
-        # Pydantic serializes 255 levels.
-        kept = self.completion and self.completion.model_dump()
-        if is_too_deep([kept, self.results]):
-            completion = kept and ChatCompletion.model_validate(limited_depth(kept))
-            return handler(
-                self.model_copy(update={"completion": completion, "results": tuple(limited_depth(self.results))})
-            )
-        return handler(self)
-
-    @field_validator("parsed", mode="before")
+    @model_validator(mode="before")
     @classmethod
     def _restore_parsed(cls, value: Any) -> Any:
-        return decode_value(value)
+        return getattr(cls, "_restored", decode_value)(value)
+
+    _store: ClassVar[Any] = model_serializer(mode="wrap", when_used="json")(_storing())
+
+    def _with_limited_depth(self) -> Any:
+        """Return the generation as pydantic can serialize it: with at most 255 levels."""
+        kept = self.completion and self.completion.model_dump()
+        if not is_too_deep([kept, self.results]):
+            return self
+        completion = kept and ChatCompletion.model_validate(limited_depth(kept))
+        return self.model_copy(update={"completion": completion, "results": tuple(limited_depth(self.results))})
+
+    def _stored(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON data of the fields as it is stored."""
+        data = {name: item for name, item in data.items() if name not in (_TYPES, _AS_TEXT)}
+        if "parsed" in data:
+            data[_TYPES] = encode_value(self.parsed)[1]
+        as_text = {name: json.dumps(data.pop(name)) for name in list(data) if _is_obeyed(data, name)}
+        return {**data, _AS_TEXT: as_text} if as_text else data
+
+    @classmethod
+    def _restored(cls, value: Any) -> Any:
+        """Return the data of the fields as it was before `_stored`."""
+        if not isinstance(value, dict):
+            return value
+        data = dict(cast("dict[str, Any]", value))
+        types, as_text = data.pop(_TYPES, None), data.pop(_AS_TEXT, None)
+        if is_parsing_answer():
+            return data
+        if as_text is not None:
+            data |= _TEXTS.validate_python(as_text)
+        if types is not None:
+            data["parsed"] = decode_value(data.get("parsed"), find_recorded(_RECORDED_TYPES.validate_python(types)))
+        elif "parsed" in data and not isinstance(data.get("results"), tuple):
+            # A record of 0.1.0. Only what is not from JSON has a tuple, and instances in place of names.
+            declared = find_declared(cls.model_fields["parsed"].annotation, *declared_types())
+            # What does not decode is data.
+            with suppress(TypeError, ValueError):
+                data["parsed"] = decode_value(data["parsed"], declared)
+        return data
 
     @classmethod
     def from_snapshot(
@@ -250,6 +312,15 @@ class Generation(WireModel, Generic[T]):
             latency: Seconds from the call to the result.
         """
         return _generation(snapshot, None, origin, reasoning, latency)
+
+
+def _is_obeyed(data: Any, name: Any) -> bool:
+    """Return whether an item of JSON data has, or is within, a key that Prefect obeys."""
+    item = data[name]
+    inner = cast(
+        "Any", item if isinstance(item, dict) else range(len(cast("list[Any]", item))) if isinstance(item, list) else ()
+    )
+    return name in OBEYED_BY_PREFECT or any(_is_obeyed(item, further) for further in inner)
 
 
 def _generation(

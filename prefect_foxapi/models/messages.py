@@ -2,14 +2,22 @@
 
 "count 1 to 3"                                          a plain string
 ["describe this", image("https://example.com/x.png")]   strings and parts, as one user message
+["describe this", Path("photo.jpg")]                    the same: the extension chooses the helper
+["describe this", "https://example.com/x.png"]          the same for a string that is nothing but a URL
 [system("Be terse."), user("1+1?")]                     messages
 [{"role": "user", "content": "count 1 to 3"}]           OpenAI's dicts
+
+A string that is a prompt of its own, or all that a message says, is text, even if it is a URL. In a list, and beside
+other arguments of `user`, a URL is an attachment; `TextPart(text=…)` sends it as text. Where neither the extension nor
+the media type of a `data:` URI tells the kind, the URL or path is refused: `image(…)`, for example, says it.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, cast
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, StringConstraints, ValidationError, model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
@@ -18,14 +26,38 @@ from prefect_foxapi.models.completions import ToolCall
 
 
 class Attachment(RequestModel):
-    """The URL of an attachment: http(s), `data:`, or `file://` until the file is uploaded."""
+    """The URL of an attachment: http(s), `data:`, or `file://` until the file is uploaded.
+
+    A `file://` URL is read only if `of_local_file` made it, as `image(Path(…))` does. One that comes as data (in a
+    string, a dict, JSON) is not: messages that are passed on from other people would otherwise upload local files.
+    """
+
+    # No field: validation never sets it, and dumps do not have it. Copies and pickles keep it.
+    _permitted_url: str | None = PrivateAttr(default=None)
 
     url: Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(https?://|data:|file://)[^\s]+$")]
+
+    @classmethod
+    def of_local_file(cls, path: Path) -> Self:
+        """Return the attachment for a local file that the program itself names.
+
+        Args:
+            path: The absolute path.
+        """
+        attachment = cls(url=path.as_uri())
+        attachment._permitted_url = attachment.url
+        return attachment
 
     @property
     def is_local(self) -> bool:
         """Whether the URL is that of a local file."""
         return self.url.startswith("file://")
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether it is no local file, or one that the program itself named."""
+        # Pickles of version 0.1.0 have no private attributes at all.
+        return not self.is_local or (self.__pydantic_private__ or {}).get("_permitted_url") == self.url
 
     @property
     def is_inline(self) -> bool:
@@ -137,9 +169,12 @@ Message = Annotated[
     Field(discriminator="role"),
 ]
 MessageLike = SystemMessage | UserMessage | AssistantMessage | ToolMessage | Mapping[str, Any]
-PartLike = TextPart | ImagePart | VideoPart | AudioPart | FilePart | Mapping[str, Any] | str
+PartLike = TextPart | ImagePart | VideoPart | AudioPart | FilePart | Mapping[str, Any] | str | Path
 Prompt = str | MessageLike | PartLike | Sequence[MessageLike] | Sequence[PartLike]
 """The forms of a prompt, which the docstring of this module shows."""
+
+
+_URL_ALONE = re.compile(r"\s*(?:https?://\S+|data:[^\s,]*,\S*|file:\S+)\s*", re.IGNORECASE)
 
 
 def to_messages(prompt: Any) -> Any:
@@ -150,12 +185,13 @@ def to_messages(prompt: Any) -> Any:
 
     Raises:
         ValueError: The prompt is empty, or has none of the forms.
+        InvalidRequest: A path or a URL cannot be an attachment.
     """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise ValueError("the prompt is empty; give an instruction or a question")
         return [{"role": "user", "content": prompt}]
-    if isinstance(prompt, RequestModel | Mapping):
+    if isinstance(prompt, RequestModel | Mapping | Path):
         prompt = [prompt]
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes | bytearray):
         raise ValueError(
@@ -169,7 +205,9 @@ def to_messages(prompt: Any) -> Any:
         return items
     if any(are_messages):
         raise ValueError("messages and bare parts are mixed; put the parts into user(...)")
-    return [{"role": "user", "content": _content(items)}]
+    if len(items) == 1 and isinstance(items[0], str) and not _URL_ALONE.fullmatch(items[0]):
+        return [{"role": "user", "content": items[0]}]
+    return [{"role": "user", "content": _parts(items, "messages.0.content")}]
 
 
 def _is_message(item: Any) -> bool:
@@ -181,16 +219,27 @@ def _is_message(item: Any) -> bool:
 
 
 def _content(items: Sequence[Any]) -> Any:
-    if len(items) == 1 and isinstance(items[0], str):
-        return items[0]
-    return [{"type": "text", "text": item} if isinstance(item, str) else item for item in items]
+    return items[0] if len(items) == 1 and isinstance(items[0], str) else _parts(items, "content")
+
+
+def _parts(items: Sequence[Any], field: str) -> list[Any]:
+    return [_part(item, f"{field}.{position}") for position, item in enumerate(items)]
+
+
+def _part(item: Any, field: str) -> Any:
+    # Imported here, since the helpers for attachments return the parts of this module.
+    from prefect_foxapi.models.attachments import part_of
+
+    if isinstance(item, Path) or (isinstance(item, str) and _URL_ALONE.fullmatch(item)):
+        return part_of(item, field)
+    return {"type": "text", "text": item} if isinstance(item, str) else item
 
 
 def system(*content: PartLike) -> SystemMessage:
     """Return a system message: instructions for the whole conversation.
 
     Args:
-        content: Strings and parts.
+        content: Strings, parts, paths and URLs, as in a list prompt. A single string is text.
 
     Example:
         `system("Answer in one sentence.")`
@@ -202,7 +251,7 @@ def user(*content: PartLike) -> UserMessage:
     """Return a user message.
 
     Args:
-        content: Strings and parts.
+        content: Strings, parts, paths and URLs, as in a list prompt. A single string is text.
 
     Raises:
         InvalidRequest: The message is empty, or a part is wrong.
@@ -217,7 +266,7 @@ def assistant(*content: PartLike, tool_calls: Sequence[ToolCall | Mapping[str, A
     """Return an earlier message of the model.
 
     Args:
-        content: Strings and parts.
+        content: Strings, parts, paths and URLs, as in a list prompt. A single string is text.
         tool_calls: The tool calls that the model asked for.
 
     Raises:
@@ -235,9 +284,43 @@ _HELPERS = {"image_url": "image", "video_url": "video", "audio_url": "audio", "f
 
 def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
     try:
-        return kind.model_validate(fields)
+        message = kind.model_validate(fields)
     except ValidationError as error:
         raise as_invalid_request(error) from None
+    for path, part in attachments_of(message):
+        refuse_foreign_file(part.attachment, path)
+    return message
+
+
+def attachments_of(message: Message) -> Iterator[tuple[str, AttachmentPart]]:
+    """Yield each attachment of a message with its path in it, such as `content.1.image_url`.
+
+    Args:
+        message: The message.
+    """
+    if isinstance(message.content, tuple):
+        for position, part in enumerate(message.content):
+            if not isinstance(part, TextPart):
+                yield f"content.{position}.{part.type}", part
+
+
+def refuse_foreign_file(attachment: Attachment, path: str) -> None:
+    """Check that an attachment is no local file that came as data.
+
+    Args:
+        attachment: The attachment.
+        path: The path of its part in the body.
+
+    Raises:
+        InvalidRequest: It is.
+    """
+    if not attachment.may_be_sent:
+        helper = _HELPERS.get(path.split(".")[-1], "image")
+        raise InvalidRequest(
+            f"{path}.url: {attachment.url[:80]!r} is a local file, which is not read where its URL comes as data; "
+            f"write {helper}(Path(…)) to send it",
+            field=f"{path}.url",
+        )
 
 
 def as_invalid_request(error: ValidationError) -> InvalidRequest:

@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.settings import PREFECT_TASKS_DISABLE_CACHING, PREFECT_TASKS_REFRESH_CACHE
 
+from prefect_foxapi.client.config import checked_base_url
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.calls import CacheScope
 from prefect_foxapi.errors import FoxAPIError
@@ -57,7 +58,7 @@ class GenerationCachePolicy(CachePolicy):
             key = generation_key(
                 request,
                 account=credentials.account_name,
-                base_url=credentials.client_config.base_url,
+                base_url=checked_base_url(credentials.base_url, allow_http=credentials.allow_http),
                 sample=inputs.get("sample", 0),
             )
         except FoxAPIError:

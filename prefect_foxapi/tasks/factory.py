@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.context import TaskRunContext
 from prefect.serializers import JSONSerializer, prefect_json_object_encoder
 
 from prefect_foxapi.models import Generation
+from prefect_foxapi.models.structured_output import add_type_source
 from prefect_foxapi.tasks.event_loop import background
 
 P = ParamSpec("P")
@@ -64,3 +66,29 @@ def encode_for_storage(value: Any) -> Any:
     if isinstance(value, Generation):
         value = cast("Generation[Any]", value).model_copy(update={"origin": "replayed"})
     return prefect_json_object_encoder(value)
+
+
+def _types_of_running_task() -> list[Any]:
+    """Return the `output_type` of one of our tasks, or the return annotation of a user's own task.
+
+    Prefect reads a cached result within the context of the task run, though the task's function does not run.
+    """
+    context = TaskRunContext.get()
+    if context is None:
+        return []
+    if is_own_task(context.task):
+        return [context.parameters.get("output_type")]
+    try:
+        return _output_types(get_type_hints(context.task.fn).get("return"))
+    except Exception:
+        # It names what exists for type checkers only, or is no annotation. An error would be a cache miss for Prefect.
+        return []
+
+
+def _output_types(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, Generation):
+        return [cast("type[Generation[Any]]", annotation).model_fields["parsed"].annotation]
+    return [declared for argument in get_args(annotation) for declared in _output_types(argument)]
+
+
+add_type_source(_types_of_running_task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from prefect.transactions import get_transaction
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from prefect_foxapi.client.waiter import OnDelta, WaitOptions
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.calls import GenerationCall, GenerationRef
 from prefect_foxapi.errors import InvalidRequest
+from prefect_foxapi.models.base import shown
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generation_key import digests_of, generation_key
 from prefect_foxapi.models.generations import Generation, SubmittedGeneration
@@ -56,7 +57,7 @@ async def _generate(
     """Make a generation and return its result. Equal requests are paid for once.
 
     Args:
-        prompt: A string; a list of strings and parts (`image(…)`, …); or a list of messages.
+        prompt: A string; a list of strings and attachments (`image(…)`, …, a `Path`, a URL); or a list of messages.
         model: Name of the model.
         credentials: A block, the name of a saved block, or None for `FOXAPI_API_KEY`.
         output_type: A pydantic model, or any type that pydantic's TypeAdapter takes. `parsed` is an instance of it.
@@ -67,7 +68,8 @@ async def _generate(
         poll: How often to poll for the result.
         on_ambiguous: What to do where it cannot be determined whether an earlier submission was accepted: `raise`, or
             `resubmit`, which may pay twice. The default is a setting, which is `raise` unless it was changed.
-        **openai_parameters: Other parameters of OpenAI chat: `max_tokens`, `temperature`, `tools`, …
+        **openai_parameters: Other parameters of OpenAI chat: `max_tokens`, `temperature`, `tools`, … Near misses of
+            known names are refused. `extra_body={…}` sends fields without this check.
 
     Returns:
         The generation with its result.
@@ -144,6 +146,10 @@ async def _stream_generation(
         stream_generation("Tell a story.", model="gpt-5.5", on_delta=lambda chunk: print(chunk.text, end=""))
     """
     refuse_options(openai_parameters)
+    if not isinstance(cast("Any", log_lines), bool):
+        raise InvalidRequest(f"log_lines: {shown(log_lines)} is not True or False; give one", field="log_lines")
+    # Checked here, since `take` can be called whatever `on_delta` is.
+    WaitOptions(on_delta=on_delta)
     lines = LineLogger() if log_lines else None
 
     def take(chunk: ChatCompletionChunk) -> None:
@@ -268,7 +274,7 @@ async def _call(
     parameters: dict[str, Any],
 ) -> GenerationCall:
     if on_ambiguous not in (None, "raise", "resubmit"):
-        raise InvalidRequest(f"on_ambiguous: {on_ambiguous!r}; give 'raise' or 'resubmit'", field="on_ambiguous")
+        raise InvalidRequest(f"on_ambiguous: {shown(on_ambiguous)}; give 'raise' or 'resubmit'", field="on_ambiguous")
     request = build_request(prompt, model=model, output_type=output_type, stream=wait.stream, parameters=parameters)
     block = await FoxAPICredentials.aresolve(credentials)
     config, account = block.client_config, block.account_name

@@ -28,7 +28,6 @@ class _Runtime:
         self._loop = loop
         self._engines: dict[str, GenerationEngine] = {}
         self.clients = ClientPool(hooks=_HOOKS)
-        loop.shutdown_grace = lambda: self.clients.submission_deadline + _LEDGER_GRACE
 
     def engine(self) -> GenerationEngine:
         """Return the engine on the ledger that the settings name."""
@@ -70,6 +69,7 @@ def _current_runtime() -> _Runtime:
     # Several threads may come here together, and a lock might stay locked in a forked child.
     kept = _runtimes.setdefault(loop, created)
     if kept is created:
+        loop.shutdown_grace = lambda: kept.clients.submission_deadline + _LEDGER_GRACE
         loop.on_close(kept.aclose)
     return kept
 

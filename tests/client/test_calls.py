@@ -209,6 +209,15 @@ async def test_file_that_cannot_be_sent_is_not(make_client: MakeClient, tmp_path
     assert server.connections == 0
 
 
+@pytest.mark.parametrize("source", ["file:///etc/passwd", "file:/etc/passwd", " FILE:///etc/passwd"])
+async def test_local_file_as_a_url_is_not_uploaded(make_client: MakeClient, source: str) -> None:
+    async with RawServer([answer(UPLOADED)]) as server:
+        with pytest.raises(InvalidRequest) as caught:
+            await make_client(server.url).upload(source)
+    assert caught.value.field == "source"
+    assert server.connections == 0
+
+
 async def test_file_is_not_held_in_memory(make_client: MakeClient, tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     with path.open("wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from typing import Any
@@ -53,16 +54,26 @@ def wait_of(client: FoxAPIClient, **options: Any) -> GenerationWaiter:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *[("timeout", value) for value in (0, -1, float("nan"), "5", [])],
+        *[("timeout", value) for value in (0, -1, float("nan"), "5", [], True, -math.inf, 10**10, 10**400, 10**5000)],
         *[("poll", value) for value in (None, 5, "slow", {"interval": 5})],
         *[("stream", value) for value in (None, 1, "yes")],
         *[("on_delta", value) for value in (1, "print", [])],
     ],
+    # pytest cannot write a whole number of 5,000 digits either.
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_option_that_is_wrong_is_named(field: str, value: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
         WaitOptions(**{field: value})
     assert caught.value.field == field
+    assert len(str(caught.value)) < 300
+
+
+async def test_infinite_timeout_is_none_and_the_longest_one_is_waited_for(make_client: MakeClient) -> None:
+    assert WaitOptions(timeout=math.inf).timeout is None
+    async with RawServer([answer(generation("completed", "hi"))]) as server:
+        timeout = WaitOptions(timeout=10**9).timeout
+        assert (await wait_of(make_client(server.url), timeout=timeout).by_polling()).has_result
 
 
 def test_options_are_frozen_data() -> None:

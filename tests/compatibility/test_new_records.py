@@ -18,6 +18,8 @@ from tests.compatibility.pickles import imported_names
 
 # What a value in JSON says about the class of an object.
 CLASS_NAMES = ("__class__", "__type__", "__exc_type__")
+# A field of the generations of this version. 0.1.0 keeps it as an unknown field.
+ADDED = "parsed_types"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,21 @@ def test_json_has_the_same_classes_and_fields(records: dict[str, tuple[Path, Pat
     assert {name: [then, now] for name, (then, now) in shapes.items() if then != now} == {}
 
 
+def test_json_names_the_classes_of_an_answer_a_second_time_apart_from_it(
+    records: dict[str, tuple[Path, Path]],
+) -> None:
+    """0.1.0 finds them within `parsed`. This version obeys the names beside it alone."""
+    named: list[str] = []
+    for name, (then, now) in records.items():
+        if name.startswith("output type"):
+            old, new = (json.loads(_read(path)["result"])["data"] for path in (then, now))
+            assert ADDED not in old
+            assert sorted(new[ADDED].values()) == sorted(_names_in(new["parsed"]))
+            assert set(_names_in(old["parsed"])) == set(_names_in(new["parsed"]))
+            named += new[ADDED].values()
+    assert len(set(named)) > 7
+
+
 def test_pickles_import_the_same_names(records: dict[str, tuple[Path, Path]]) -> None:
     imported = {
         name: [imported_names(base64.decodebytes(_read(path)["result"].encode())) for path in paths]
@@ -72,7 +89,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _shape(value: Any) -> Any:
     """The names in JSON data, without its values; of a list, each kind of item once."""
     if isinstance(value, dict):
-        return {name: item if name in CLASS_NAMES else _shape(item) for name, item in sorted(value.items())}
+        items = sorted((name, item) for name, item in value.items() if name != ADDED)
+        return {name: item if name in CLASS_NAMES else _shape(item) for name, item in items}
     if isinstance(value, list):
         return sorted({json.dumps(_shape(item)) for item in value})
     return "value"
+
+
+def _names_in(value: Any) -> list[str]:
+    """The names of classes in the data of an answer."""
+    if isinstance(value, dict):
+        own = [value["__type__"]] if "__type__" in value else []
+        return own + [name for item in value.values() for name in _names_in(item)]
+    return [name for item in value for name in _names_in(item)] if isinstance(value, list) else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from prefect_foxapi.errors import InvalidRequest
@@ -39,34 +39,49 @@ PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 DIGEST = hashlib.sha256(PIXEL).hexdigest()
+CONTENTS = {
+    "image_url": PIXEL,
+    "video_url": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    "audio_url": b"ID3\x04\0\0\0\0\0\x23TSSE",
+    "file_url": b"%PDF-1.7\n%\xe2\xe3",
+}
+NAMES = {
+    "image_url": ("pixel.png", "image/png"),
+    "video_url": ("clip.mp4", "video/mp4"),
+    "audio_url": ("speech.mp3", "audio/mpeg"),
+    "file_url": ("report.pdf", "application/pdf"),
+}
 
 
 @each_helper
-@pytest.mark.parametrize("url", ["https://e.org/x?y=1#z", "http://e.org/x", "data:text/plain,hi", "file:///a/b"])
+@pytest.mark.parametrize("url", ["https://e.org/x?y=1#z", "http://e.org/x", "data:text/plain,hi"])
 def test_urls(helper: Callable[..., Any], kind: str, url: str) -> None:
     assert helper(url).model_dump(exclude_unset=True) == {"type": kind, kind: {"url": url}}
 
 
 @each_helper
 def test_local_file(helper: Callable[..., Any], kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "ünd so 100% #1?.png"
-    path.write_bytes(PIXEL)
+    path = tmp_path / "ünd so 100% #1?.xyz"
+    content = CONTENTS[kind]
+    path.write_bytes(content)
     attachment = helper(path).attachment
     assert attachment.is_local
     assert not attachment.is_inline
     assert attachment.url == path.as_uri()
     assert local_path(attachment.url) == path
-    assert attachment_digest(attachment, kind) == DIGEST
+    assert attachment_digest(attachment, kind) == hashlib.sha256(content).hexdigest()
 
 
 @each_helper
 def test_bytes(helper: Callable[..., Any], kind: str) -> None:
-    attachment = helper(PIXEL, name="pixel.PNG").attachment
+    content = CONTENTS[kind]
+    name, media_type = NAMES[kind]
+    attachment = helper(content, name=name.upper()).attachment
     assert attachment.is_inline
-    assert attachment.url.startswith("data:image/png;base64,")
-    assert inline_content(attachment.url) == ("image/png", PIXEL)
-    assert attachment_digest(attachment, kind) == DIGEST
-    assert helper(bytearray(PIXEL), name="pixel.png").attachment.url == attachment.url
+    assert attachment.url.startswith(f"data:{media_type};base64,")
+    assert inline_content(attachment.url) == (media_type, content)
+    assert attachment_digest(attachment, kind) == hashlib.sha256(content).hexdigest()
+    assert helper(bytearray(content), name=name).attachment.url == attachment.url
 
 
 def test_relative_path_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,4 +219,74 @@ def test_data_uris_that_are_broken(url: str) -> None:
 
 @given(content=st.binary(min_size=1, max_size=200))
 def test_any_bytes_come_back(content: bytes) -> None:
-    assert inline_content(document(content, name="x.pdf").attachment.url) == ("application/pdf", content)
+    try:
+        part = document(content, name="x.pdf")
+    except InvalidRequest:
+        # They begin like a picture.
+        reject()
+    assert inline_content(part.attachment.url) == ("application/pdf", content)
+
+
+# Contents that contradict the helper
+
+JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
+HTML = b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>"
+WAV = b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("helper", "content", "name", "remedy"),
+    [
+        (document, JPEG, "odd.xyz", "image"),
+        (document, JPEG, "report.pdf", "image"),
+        (video, JPEG, "clip.mp4", "image"),
+        (audio, JPEG, "speech.mp3", "image"),
+        (image, b"%PDF-1.7\n%", "photo.jpg", "document"),
+        (image, b"PK\x03\x04\x14\0\x06\0", "photo.jpg", "document"),
+        # As where a download failed, and the error page was saved.
+        (image, HTML, "photo.jpg", "document"),
+        (video, HTML, "clip.mp4", "document"),
+        (video, WAV, "clip.mp4", "audio"),
+        (video, b"ID3\x04\0\0\0\0\0\x23TSSE", "clip.mp4", "audio"),
+        (image, WAV, "photo.png", "audio"),
+        (audio, b"RIFF\x24\0\0\0AVI LIST", "speech.mp3", "video"),
+        (document, b"\0\0\0\x18ftypqt  \0\0", "report.pdf", "video"),
+        (image, b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f\x42\x86\x81\x01webm", "photo.png", "video"),
+    ],
+)
+def test_content_of_another_kind_is_refused(
+    helper: Callable[..., Any], content: bytes, name: str, remedy: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    data = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
+    sources: list[tuple[Any, dict[str, Any]]] = [(tmp_path / name, {}), (data, {})]
+    if not name.endswith(".xyz"):
+        sources.append((content, {"name": name}))
+    for source, options in sources:
+        with pytest.raises(InvalidRequest) as caught:
+            helper(source, **options)
+        assert caught.value.field == helper.__name__
+        assert f"write {remedy}(…)" in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("helper", "content"),
+    [
+        *[(one, content) for one in (audio, video) for content in (b"\0\0\0\x18ftypM4A \0\0", b"OggS\0\2" + bytes(20))],
+        *[(one, b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f\x42\x86\x81\x01webm") for one in (audio, video)],
+        *[(one, b"<svg xmlns='http://www.w3.org/2000/svg'></svg>") for one in (image, document)],
+        *[
+            (image, b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>"),
+            (document, b"<?xml version='1.0'?><a/>"),
+        ],
+        *[(document, text) for text in (b"BM and other words", b"GIF is a format", b"{}", HTML, b"PK\x03\x04")],
+        *[(one, b"nothing that is known") for one in (image, video, audio, document)],
+    ],
+)
+def test_content_that_fits_or_is_not_known_is_accepted(
+    helper: Callable[..., Any], content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.xyz"
+    path.write_bytes(content)
+    assert helper(path).attachment.is_local

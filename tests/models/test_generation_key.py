@@ -304,7 +304,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     assert caught.value.field == "messages.0.content.1.image_url"
 
 
-@pytest.mark.parametrize("sample", [None, "1", 1.5, object(), [1]])
+@pytest.mark.parametrize(
+    "sample", [None, "1", 1.5, object(), [1], 2**1024, -(10**5000)], ids=lambda value: type(value).__name__
+)
 def test_sample_is_a_whole_number(sample: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
         key(sample=sample)

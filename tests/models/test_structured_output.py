@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.structured_output import decode_value, encode_value, output_schema
+from prefect_foxapi.models.structured_output import decode_value, encode_value, find_recorded, output_schema
 from tests.support.outputs import Box, Capital, Colour, Line, Movie, Point, Renamed, Trip
 
 
@@ -160,8 +160,8 @@ def test_same_schema_wherever_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("value", [{"a": [1, None, "x"]}, [], {}, "text", 1.5, {"__value__": 1}, {"__type": "x"}])
 def test_plain_data_is_stored_as_it_is(value: Any) -> None:
-    assert encode_value(value) == value
-    assert decode_value(value) == value
+    assert encode_value(value) == (value, {})
+    assert decode_value(value, find_recorded({})) == value
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_plain_data_is_stored_as_it_is(value: Any) -> None:
 )
 def test_stored_class_that_cannot_be_found(path: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        decode_value({"__type__": path, "__value__": {}})
+        decode_value({"__type__": path, "__value__": {}}, find_recorded({"": path}))
     assert repr(path) in str(caught.value)

@@ -186,5 +186,5 @@ def properties(given: Surroundings) -> list[Figures]:
     try:
         done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, timeout=left)
     except subprocess.TimeoutExpired:
-        return [Figures("stopped when its time was over", {"failed": 0})]
+        return [Figures("not finished when its time was over", {"finished": 0}, ["finished"])]
     return [Figures("all", {"failed": done.returncode}, ["failed"] if done.returncode else [])]

@@ -27,6 +27,7 @@ from prefect_foxapi import (
     asubmit_generation,
     aupload_file,
     await_for_generation,
+    document,
     generate,
     get_credits,
     image,
@@ -35,9 +36,11 @@ from prefect_foxapi import (
     stream_generation,
     submit_generation,
     upload_file,
+    user,
     wait_for_generation,
 )
 from prefect_foxapi.emulator import Emulator
+from prefect_foxapi.models.messages import UserMessage
 
 pytestmark = pytest.mark.usefixtures("prefect_home")
 
@@ -180,6 +183,26 @@ async def test_a_file_that_changes_on_its_way_costs_nothing(
     assert uploads in {2, 3}
 
 
+async def test_local_file_in_the_parameters_of_a_flow_run_is_not_uploaded(
+    emulator: Emulator, credentials: FoxAPICredentials, tmp_path: Path
+) -> None:
+    """A flow run's parameters are JSON, and so come from anyone who may start it."""
+    (tmp_path / "secret").write_bytes(b"secret")
+
+    @flow
+    async def chat(messages: list[UserMessage]) -> Generation:
+        return await agenerate(messages, model="gemini-3-pro-preview", credentials=credentials)
+
+    part = {"type": "file_url", "file_url": {"url": (tmp_path / "secret").as_uri()}}
+    with pytest.raises(InvalidRequest) as caught:
+        await chat([{"role": "user", "content": [part]}])  # type: ignore[list-item]
+    assert caught.value.field == "messages.0.content.0.file_url.url"
+    assert not emulator.counts()
+    # In a program's own hands the same file goes through a flow's parameters as it is.
+    await chat([user("What is it?", document(tmp_path / "secret"))])
+    assert len(emulator.ledger()) == 1
+
+
 async def test_submit_and_wait_from_elsewhere(emulator: Emulator, credentials: FoxAPICredentials) -> None:
     @flow
     async def begin() -> tuple[str, str]:
@@ -248,6 +271,19 @@ async def test_bad_requests_cost_nothing(emulator: Emulator, credentials: FoxAPI
         (agenerate, {"poll": 5}, "poll"),
         (agenerate, {"timeout": "30"}, "timeout"),
         (agenerate, {"timeout": float("nan")}, "timeout"),
+        (agenerate, {"timeout": 10**400}, "timeout"),
+        (agenerate, {"sample": 10**5000}, "sample"),
+        (agenerate, {"max_token": 5}, "max_token"),
+        (agenerate, {"retries": 3}, "retries"),
+        (agenerate, {"sync": True}, "sync"),
+        (agenerate, {"messages": []}, "messages"),
+        (astream_generation, {"temprature": 0}, "temprature"),
+        (asubmit_generation, {"callback_url": "https://e.org"}, "callback_url"),
+        (agenerate, {"on_ambiguous": 10**5000}, "on_ambiguous"),
+        (astream_generation, {"timeout": 10**400}, "timeout"),
+        (astream_generation, {"on_delta": 10**400}, "on_delta"),
+        (astream_generation, {"log_lines": "no"}, "log_lines"),
+        (asubmit_generation, {"sample": -(10**5000)}, "sample"),
         (agenerate, {"on_ambiguous": "resumbit"}, "on_ambiguous"),
         (agenerate, {"log_lines": True}, "log_lines"),
         (astream_generation, {"poll": 5}, "poll"),

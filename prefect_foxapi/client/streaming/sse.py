@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from typing import ClassVar, cast
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
@@ -27,16 +28,18 @@ def read_events(response: httpx.Response, *, max_event: int = MAX_EVENT) -> Asyn
     Raises:
         UnreadableResponse: An event is larger than `max_event`. The events before it were yielded.
     """
-    stream = _BoundedLines(response.aiter_bytes(), max_event)
-    headers = {"Content-Type": "text/event-stream; charset=utf-8"}
-    return EventSource(httpx.Response(response.status_code, headers=headers, stream=stream)).aiter_sse()
+    return EventSource(cast("httpx.Response", _BoundedResponse(response.aiter_bytes(), max_event))).aiter_sse()
 
 
-class _BoundedLines(httpx.AsyncByteStream):
-    """Whole lines that end in LF, without a byte-order mark, whose events have at most `max_event` bytes.
+class _BoundedResponse:
+    """What `EventSource` uses of a response, whose events have at most `max_event` bytes.
 
-    `httpx-sse` itself would keep an event without end, and hold a line that ends in CR until more bytes arrive.
+    Its text consists of whole lines that end in LF, without a byte-order mark. `httpx-sse` itself would keep an event
+    without end, and hold a line that ends in CR until more bytes arrive. An `httpx.Response` around the lines would
+    pass them through three more generators.
     """
+
+    headers: ClassVar[dict[str, str]] = {"content-type": "text/event-stream"}
 
     def __init__(self, blocks: AsyncIterable[bytes], max_event: int) -> None:
         self._blocks = blocks
@@ -45,7 +48,8 @@ class _BoundedLines(httpx.AsyncByteStream):
         self._data_size = 0
         self._is_start = True
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def aiter_text(self) -> AsyncIterator[str]:
+        """Yield whole lines."""
         after_cr = False
         async for block in self._blocks:
             received = block[1:] if after_cr and block.startswith(b"\n") else block
@@ -56,7 +60,7 @@ class _BoundedLines(httpx.AsyncByteStream):
             if lines:
                 lines[0] = self._completed(lines[0])
                 if accepted := self._within_bounds(lines):
-                    yield b"\n".join([*lines[:accepted], b""])
+                    yield b"\n".join([*lines[:accepted], b""]).decode("utf-8", "replace")
                 if accepted < len(lines):
                     raise self._too_large(lines[accepted])
             self._partial += rest

@@ -76,7 +76,7 @@ class ReadSet:
         keys: Keys whose current submission is needed.
         histories: Keys of which every submission is needed.
         tokens: Tokens of single submissions, whose keys are in `keys`.
-        strays: Single submissions whose key is not known.
+        tokens_without_key: Single submissions whose key is not known.
         generation_ids: Generations whose submissions, with their keys, are needed.
         new_generation_ids: The same for generations that a submission is about to get, which no other transaction may
             give to a submission meanwhile.

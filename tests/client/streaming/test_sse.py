@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import httpx
 import pytest
+from httpx_sse import EventSource
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sse_starlette import ServerSentEvent
@@ -446,3 +448,22 @@ async def test_another_connection_throws_half_an_event_away() -> None:
     await read(sse("chunk", chunk_json("b")), sse("done", {"total_chunks": 2}), reader=reader)
     assert reader.answer.text == "ab"
     assert reader.complete
+
+
+async def test_httpx_sse_uses_only_headers_and_text_of_a_response() -> None:
+    """A canary: the reader gives `EventSource` an object with these two alone."""
+    used: set[str] = set()
+
+    class Watched:
+        def __getattribute__(self, name: str) -> Any:
+            used.add(name)
+            return object.__getattribute__(self, name)
+
+        headers = MappingProxyType({"content-type": "text/event-stream"})
+
+        async def aiter_text(self) -> AsyncIterator[str]:
+            yield "data: 1\n\n"
+
+    events = [event.data async for event in EventSource(cast("httpx.Response", Watched())).aiter_sse()]
+    assert events == ["1"]
+    assert used == {"headers", "aiter_text"}

@@ -1,4 +1,4 @@
-"""A submission is written down before and after it is sent, whatever becomes of it and of whoever asked."""
+"""A submission is recorded before and after it is sent, also for a caller that is cancelled meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefect_foxapi.client.client import NotSent
+from prefect_foxapi.client.client import NotSent, SubmissionSlot
 from prefect_foxapi.client.retry import RetryPolicy
 from prefect_foxapi.engine.recorder import submit_recorded
 from prefect_foxapi.errors import (
@@ -124,11 +124,39 @@ async def test_connection_that_was_never_made_is_a_refusal(make_client: MakeClie
 
 async def test_nothing_is_sent_that_cannot_be_written_down(make_client: MakeClient) -> None:
     async with RawServer([answer(generation())]) as server:
-        recorder = Recorder(server, fails={"before_send": LedgerError("disk full")})
-        with pytest.raises(LedgerError):
+        failure = LedgerError("disk full")
+        recorder = Recorder(server, fails={"before_send": failure})
+        with pytest.raises(LedgerError) as caught:
             await submit_recorded(make_client(server.url), BODY, recorder)
+    assert caught.value is failure
     assert recorder.calls == ["before_send"]
     assert server.requests == []
+
+
+async def test_nothing_is_sent_where_the_ledger_has_a_submission(make_client: MakeClient) -> None:
+    found = object()
+
+    class Finds(Recorder):
+        async def before_send(self) -> Any:
+            await super().before_send()
+            return found
+
+    async with RawServer([answer(generation())]) as server:
+        recorder = Finds(server)
+        assert await submit_recorded(make_client(server.url), BODY, recorder) is found
+    assert recorder.calls == ["before_send"]
+    assert server.requests == []
+
+
+async def test_a_slot_submits_once(make_client: MakeClient) -> None:
+    async def twice(slot: SubmissionSlot) -> None:
+        await slot.submit(BODY)
+        await slot.submit(BODY)
+
+    async with RawServer([answer(generation())]) as server:
+        with pytest.raises(RuntimeError):
+            await make_client(server.url).with_submission_slot(twice)
+    assert len(server.requests) == 1
 
 
 async def test_what_was_accepted_is_not_sent_again_because_it_cannot_be_written_down(make_client: MakeClient) -> None:
