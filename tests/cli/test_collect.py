@@ -100,7 +100,12 @@ def test_a_wait_that_is_interrupted_ends_with_130(emulator: Emulator, command: C
     key = submit("takes long")
     before = sum(emulator.counts().values())
     with subprocess.Popen(
-        [SCRIPT, "ledger", "settle", key, "collect"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [SCRIPT, "ledger", "settle", key, "collect"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell without job control lets what it runs in the background ignore Ctrl-C, the tests included.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         ends = time.monotonic() + 60
         while sum(emulator.counts().values()) == before and time.monotonic() < ends:
