@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import time
 from dataclasses import fields
-from functools import lru_cache
+from threading import Lock
 from typing import Any, ClassVar, cast
 
+from cachetools import TTLCache, cached
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.settings import get_current_settings
 from pydantic import Field, SecretStr
@@ -79,7 +79,7 @@ class FoxAPICredentials(CredentialsBlock):
     def resolve(cls, credentials: FoxAPICredentials | str | None) -> FoxAPICredentials:
         """Return the block itself, the saved block of a name, or the credentials of the environment.
 
-        A saved block is kept for up to a minute. Loading blocks the thread; in a coroutine, use `aresolve`.
+        A saved block is kept for a minute. Loading blocks the thread; in a coroutine, use `aresolve`.
 
         Raises:
             AuthenticationError: There is no key, or no such block.
@@ -93,7 +93,7 @@ class FoxAPICredentials(CredentialsBlock):
         settings = get_current_settings()
         try:
             # A name is another block in another workspace.
-            return _load(credentials, str(settings.api.url), str(settings.home), int(time.monotonic() / _KEPT_FOR))
+            return _load(credentials, str(settings.api.url), str(settings.home))
         except ValueError as error:
             raise AuthenticationError(
                 f"there is no saved block {credentials!r} of FoxAPI credentials; {_NO_API_KEY}"
@@ -151,7 +151,7 @@ _CLIENT_FIELDS = tuple(
 )
 
 
-@lru_cache(maxsize=256)
-def _load(name: str, api_url: str, home: str, period: int) -> FoxAPICredentials:
+@cached(TTLCache[Any, "FoxAPICredentials"](maxsize=256, ttl=_KEPT_FOR), lock=Lock())
+def _load(name: str, api_url: str, home: str) -> FoxAPICredentials:
     # Synchronous also on an event loop, where Prefect computes cache keys.
     return cast("FoxAPICredentials", FoxAPICredentials.load(name, _sync=True))  # pyright: ignore[reportCallIssue]

@@ -215,12 +215,26 @@ class FoxAPIClient:
 
         Raises:
             NotFound: FoxAPI does not know it.
+            UnreadableResponse: The answer is not a generation, or another one than was asked for.
         """
         path = f"/v1/tasks/{_path_safe(generation_id)}"
 
         async def fetch() -> GenerationSnapshot:
             data = await self._read(path, params={"sync_upstream": "true"}, generation_id=generation_id)
-            return _read_as(GenerationSnapshot, data, generation_id=generation_id)
+            found = responses.unwrapped(data, generation_id)
+            if isinstance(found, dict):
+                # An answer without an id is that of the path.
+                fields = cast("dict[str, Any]", found)
+                found = {**fields, "id": generation_id} if fields.get("id") is None else fields
+            snapshot = _read_as(GenerationSnapshot, found, generation_id=generation_id)
+            if snapshot.id != generation_id:
+                raise responses.unreadable_response(
+                    f"generation {generation_id}",
+                    data,
+                    generation_id=generation_id,
+                    detail=f"it has the id {snapshot.id}",
+                )
+            return snapshot
 
         return await self._session.repeating(may_repeat_read, "GET", path)(fetch)
 
@@ -336,23 +350,18 @@ def _path_safe(generation_id: str) -> str:
         raise InvalidRequest(f"generation_id: {error}", field="generation_id") from None
 
 
-def _accepted(data: Any) -> GenerationSnapshot:
+def _accepted(data: dict[str, Any]) -> GenerationSnapshot:
     """Read the answer to a submission. The id is what was paid for; the first poll completes an odd answer."""
-    given = cast("dict[str, Any]", data).get("id") if isinstance(data, dict) else None
-    try:
-        least = GenerationSnapshot.model_validate({"id": given, "status": "pending"})
-    except ValidationError:
-        return _read_as(GenerationSnapshot, data, paid=True)
     try:
         return GenerationSnapshot.model_validate(data)
     except ValidationError:
-        return least
+        return GenerationSnapshot(id=data["id"], status="pending")
 
 
-def _read_as(kind: type[M], data: Any, *, paid: bool = False, generation_id: str | None = None) -> M:
+def _read_as(kind: type[M], data: Any, *, generation_id: str | None = None) -> M:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         raise responses.unreadable_response(
-            f"a {kind.__name__}", data, paid=paid, generation_id=generation_id, detail=str(error.errors()[0]["msg"])
+            f"a {kind.__name__}", data, generation_id=generation_id, detail=str(error.errors()[0]["msg"])
         ) from None

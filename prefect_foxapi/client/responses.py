@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import httpx
@@ -28,9 +28,12 @@ from prefect_foxapi.errors import (
     UnreadableResponse,
     UnsupportedContent,
 )
+from prefect_foxapi.models.base import checked_generation_id
 from prefect_foxapi.redaction import redacted
 
 _EXCERPT = 200
+# What is kept of a body that cannot be read to its end. The id of a generation stands at its beginning.
+_BEGINNING = 64 * 1024
 # FoxAPI may quote a request in a message, with all its attachments.
 _LONGEST_MESSAGE = 2000
 _REQUEST_ID = re.compile(r"request[_ ]id:?\s*([A-Za-z0-9._:-]+)", re.IGNORECASE)
@@ -61,6 +64,13 @@ _REMEDIES: Mapping[type[FoxAPIError], str] = {
     InsufficientCredits: "top up the balance",
     UnknownModel: "list_models() names the models of this key",
 }
+
+# What a gateway may call the generation that it wraps in an object of its own.
+_WRAPPERS = frozenset({"data", "task", "generation", "result", "response"})
+_DEEPEST_WRAPPER = 3
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
+# Python converts no longer ones from text.
+_MOST_DIGITS = 4300
 
 # A proxy may answer with one of these after it has forwarded the request.
 _AMBIGUOUS_STATUSES = frozenset({408, 409, 425, 499})
@@ -126,24 +136,127 @@ def error_from_response(
     return kind(f"{said}{remedy}", **data)
 
 
-def decode_json(response: httpx.Response, body: bytes, *, paid: bool, generation_id: str | None = None) -> Any:
-    """Return the JSON data of a successful response.
+def decode_json(response: httpx.Response, body: bytes, *, generation_id: str | None = None) -> Any:
+    """Return the JSON data of a successful response to a request that was free.
+
+    What follows an object, and numbers of any length, do not make it unreadable.
 
     Args:
         response: Status and headers.
         body: The body.
-        paid: Whether the request was a submission.
         generation_id: The generation that the request concerned, or None.
 
     Raises:
-        UnreadableResponse: The body is not JSON, and the request was free.
-        AmbiguousSubmission: The body is not JSON, and the request was a submission.
+        UnreadableResponse: The body is not JSON.
     """
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        status = response.status_code
-        raise unreadable_response("JSON", body, paid=paid, generation_id=generation_id, status=status) from None
+        pass
+    with suppress(ValueError, RecursionError):
+        data = _first_value(body.decode("utf-8-sig"))
+        if isinstance(data, dict):
+            return cast("dict[str, Any]", data)
+    raise unreadable_response("JSON", body, generation_id=generation_id, status=response.status_code)
+
+
+def decode_submission(response: httpx.Response, body: bytes) -> dict[str, Any]:
+    """Return the generation that FoxAPI accepted: at least its `id`, which is what was paid for.
+
+    Args:
+        response: Status and headers.
+        body: The body, as far as it was received.
+
+    Raises:
+        AmbiguousSubmission: The body has no id, or several.
+    """
+    data = _lenient_json(body)
+    accepted = _accepted_in(data, body)
+    if accepted is None:
+        expected = "JSON" if data is None else "a GenerationSnapshot"
+        raise unreadable_response(expected, body if data is None else data, paid=True, status=response.status_code)
+    return accepted
+
+
+def has_generation(body: bytes) -> bool:
+    """Return whether the body of an answer to a submission, which may be incomplete, has the id of a generation."""
+    return _accepted_in(_lenient_json(body), body) is not None
+
+
+def _lenient_json(body: bytes) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(body)
+    with suppress(ValueError, RecursionError):
+        return _first_value(body.decode("utf-8-sig", "replace"))
+    return None
+
+
+def _accepted_in(data: Any, body: bytes) -> dict[str, Any] | None:
+    wrapped = unwrapped(data)
+    if _has_id(wrapped):
+        return wrapped
+    found = None if isinstance(data, dict) else _id_in(body.decode("utf-8-sig", "replace"))
+    return None if found is None else {"id": found}
+
+
+def unwrapped(data: Any, generation_id: str | None = None) -> Any:
+    """Return the object of a generation from data that may wrap it, as in `{"data": {"id": …}}`, or the data.
+
+    Args:
+        data: The JSON data of a response.
+        generation_id: The generation to look for; by default the outermost one.
+    """
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST_WRAPPER + 1):
+        found = [item for item in level if _has_id(item) and generation_id in (None, item["id"])]
+        if found:
+            return found[0] if len({item["id"] for item in found}) == 1 else data
+        objects = [cast("dict[str, Any]", item) for item in level if isinstance(item, dict)]
+        inner = [value for item in objects for name, value in item.items() if name in _WRAPPERS]
+        level = [part for value in inner for part in (cast("list[Any]", value) if isinstance(value, list) else [value])]
+    return data
+
+
+def _has_id(item: Any) -> bool:
+    return isinstance(item, dict) and _is_id(cast("dict[str, Any]", item).get("id"))
+
+
+def _is_id(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(checked_generation_id(value))
+    except ValueError:
+        return False
+
+
+def _first_value(text: str) -> Any:
+    decoder = json.JSONDecoder(strict=False, parse_int=_number)
+    return decoder.raw_decode(text.lstrip())[0]
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def _id_in(text: str) -> str | None:
+    """Return the generation id in text that is not JSON, or None where it has none or several at one depth."""
+    parents: list[str | None] = []
+    found: dict[int, set[str]] = {}
+    name: str | None = None
+    last = ""
+    for part in (match.group() for match in _TOKEN.finditer(text)):
+        is_value = last == ":"
+        if part in ("{", "["):
+            parents.append(name if is_value else "data" if last in ("[", ",") else None)
+            name = None
+        elif part in ("}", "]"):
+            del parents[-1:]
+        elif part == ":":
+            name = last[1:-1]
+        elif is_value and name == "id" and _is_id(part[1:-1]) and all(parent in _WRAPPERS for parent in parents[1:]):
+            found.setdefault(len(parents), set()).add(part[1:-1])
+        last = part
+    ids = found[min(found)] if found else set[str]()
+    return ids.pop() if len(ids) == 1 else None
 
 
 def unreadable_response(
@@ -204,24 +317,25 @@ def translate_transport_errors(*, paid: bool, generation_id: str | None = None) 
         ) from error
 
 
-async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """Return the body of a response.
+async def read_body(response: httpx.Response, body: bytearray, limit: int) -> None:
+    """Read the body of a response. The beginning of what was received before an error stays in `body`.
 
     Args:
         response: A response whose body was not read yet.
-        limit: Bytes that the body may have.
+        body: Receives the body.
+        limit: Bytes that the decoded body may have.
 
     Raises:
-        ValueError: The body is larger.
+        ValueError: The body is larger, or has an encoding that is not decoded.
     """
-    blocks: list[bytes] = []
-    size = 0
-    async for block in response.aiter_bytes():
-        size += len(block)
-        if size > limit:
-            raise ValueError(f"the body is larger than {limit} bytes")
-        blocks.append(block)
-    return b"".join(blocks)
+    try:
+        async for block in response.aiter_bytes():
+            body += block
+            if len(body) > limit:
+                raise ValueError(f"the body is larger than {limit} bytes")
+    except Exception:
+        del body[_BEGINNING:]
+        raise
 
 
 def _error_details(body: bytes) -> dict[str, Any]:

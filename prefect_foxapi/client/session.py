@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -23,6 +23,7 @@ from prefect_foxapi.version import __version__
 # httpx's own pool slows down with the number of requests that wait in it, so they wait here.
 _WRITES_AT_ONCE = 32
 _LARGEST_BODY = 64 * 1024 * 1024
+_LARGEST_ERROR = 1024 * 1024
 
 
 class Session:
@@ -51,6 +52,8 @@ class Session:
                 # FoxAPI's CDN refuses the default user agents of libraries.
                 "User-Agent": f"prefect-foxapi/{__version__}",
                 "Accept": "application/json",
+                # The transport decodes no other one.
+                "Accept-Encoding": "gzip",
             },
             follow_redirects=False,
             transport=MethodRoutingTransport(httpx.URL(config.base_url)),
@@ -123,26 +126,35 @@ class Session:
         # httpx bounds the silence between two bytes. All but uploads have a deadline for the whole answer.
         deadline = config.submission_deadline if paid else config.read_deadline if method == "GET" else None
         with responses.translate_transport_errors(paid=paid, generation_id=generation_id):
-            async with asyncio.timeout(deadline):
-                response, body = await self._exchange(request)
+            response, body = await self._exchange(request, deadline, paid=paid)
         if not response.is_success:
             raise self._apply_backpressure(
                 responses.error_from_response(response, body, paid=paid, generation_id=generation_id)
             )
         self._throttled = 0
-        return responses.decode_json(response, body, paid=paid, generation_id=generation_id)
+        if paid:
+            return responses.decode_submission(response, body)
+        return responses.decode_json(response, body, generation_id=generation_id)
 
-    async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        response = await self._http.send(request, stream=True)
+    async def _exchange(
+        self, request: httpx.Request, deadline: float | None, *, paid: bool
+    ) -> tuple[httpx.Response, bytes]:
+        response: httpx.Response | None = None
+        body = bytearray()
         try:
-            return response, await responses.read_body(response, _LARGEST_BODY)
+            async with asyncio.timeout(deadline):
+                response = await self._http.send(request, stream=True)
+                try:
+                    limit = _LARGEST_BODY if response.is_success else _LARGEST_ERROR
+                    await responses.read_body(response, body, limit)
+                finally:
+                    await response.aclose()
         except Exception:
-            if response.is_success:
+            if response is None or (response.is_success and not (paid and responses.has_generation(bytes(body)))):
                 raise
-            # The status alone has a meaning, even where the body cannot be read.
-            return response, b""
-        finally:
-            await response.aclose()
+            # The status alone has a meaning, even where the body cannot be read, and so has the id of a submission.
+            return response, bytes(body) if response.is_success else b""
+        return response, bytes(body)
 
     @asynccontextmanager
     async def open_stream(
@@ -152,7 +164,8 @@ class Session:
         request = self._http.build_request(
             "GET",
             self._url(path, {"offset": str(offset)}),
-            headers={"Accept": "text/event-stream"},
+            # A stream that is not encoded arrives without a delay, and its size is that on the wire.
+            headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"},
             timeout=self._timeout(silence),
         )
         async with self._streams:
@@ -161,10 +174,12 @@ class Session:
                 response = await self._http.send(request, stream=True)
             try:
                 if response.status_code != 200:
-                    with responses.translate_transport_errors(paid=False, generation_id=generation_id):
-                        body = await responses.read_body(response, _LARGEST_BODY)
+                    body = bytearray()
+                    # The status alone has a meaning, even where the body cannot be read.
+                    with suppress(Exception):
+                        await responses.read_body(response, body, _LARGEST_ERROR)
                     raise self._apply_backpressure(
-                        responses.error_from_response(response, body, paid=False, generation_id=generation_id)
+                        responses.error_from_response(response, bytes(body), paid=False, generation_id=generation_id)
                     )
                 yield response
             finally:

@@ -3,13 +3,18 @@
 httpx's own transport reports exactly whether a request was sent, which decides whether a submission can be retried.
 aiohttp's takes a quarter of the time, but reports a connection that was accepted and then closed as one that failed.
 Reads, which are most of the traffic, can always be retried.
+
+Bodies are decoded here, in small blocks and up to a limit. httpx decodes each block as a whole and through any number
+of encodings, so that 2 kB can become gigabytes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import time
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache, partial
@@ -25,6 +30,9 @@ from prefect_foxapi.client.config import LOOPBACK
 _WRITE_KEEPALIVE = 1.0
 # Bytes. With aiohttp's own limit of 8 kB, a refusal with a longer header looks like a broken connection.
 _LONGEST_HEADER = 64 * 1024
+
+_BLOCK_SIZE = 64 * 1024
+_DECODED_LIMIT = 64 * 1024 * 1024
 
 
 class MethodRoutingTransport(httpx.AsyncBaseTransport):
@@ -47,7 +55,14 @@ class MethodRoutingTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request over its method's transport, and return the response."""
         transport = self._reads if request.method == "GET" else self._writes
-        return await transport.handle_async_request(request)
+        response = await transport.handle_async_request(request)
+        encoding = response.headers.pop("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            encoding = encoding.removeprefix("x-")
+            # A proxy may encode its error pages whatever was asked for.
+            is_expected = not response.is_success or encoding == request.headers.get("accept-encoding")
+            response.stream = _Decoded(cast("httpx.AsyncByteStream", response.stream), encoding, is_expected)
+        return response
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -116,6 +131,39 @@ class _Returning(httpx.AsyncByteStream):
             closed, self._closed = self._closed, None
             if closed is not None:
                 closed()
+
+
+class _Decoded(httpx.AsyncByteStream):
+    """A body that is decoded from gzip, or refused where its encoding is not the one that the request asked for."""
+
+    def __init__(self, body: httpx.AsyncByteStream, encoding: str, is_expected: bool) -> None:
+        self._body = body
+        self._encoding = encoding
+        self._is_expected = is_expected
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._encoding != "gzip" or not self._is_expected:
+            raise ValueError(f"the body has the encoding {self._encoding[:80]!r}, which was not asked for")
+        decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        size = 0
+        async for block in self._body:
+            rest, is_full = block, True
+            while rest or is_full:
+                output = decoder.decompress(rest, _BLOCK_SIZE)
+                rest, is_full = decoder.unconsumed_tail, len(output) == _BLOCK_SIZE
+                size += len(output)
+                if size > _DECODED_LIMIT:
+                    raise ValueError(f"the body has more than {_DECODED_LIMIT} bytes when it is decoded")
+                if output:
+                    yield output
+                if is_full:
+                    # Other tasks run while a large body is decoded.
+                    await asyncio.sleep(0)
+            if decoder.eof:
+                return
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 from pydantic import ValidationError
 
 from prefect_foxapi.client.poll_policy import Durations, PollPolicy, ProgressReading, delay_for_results, next_delay
-from prefect_foxapi.client.retry import Clock, may_repeat_read
+from prefect_foxapi.client.retry import may_repeat_read
 from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, StreamSource, read_stream
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, GenerationTimeout, InvalidRequest, NotFound
@@ -70,11 +70,6 @@ def _refuse(name: str, value: Any, expected: str) -> NoReturn:
 
 class PollSource(StreamSource, Protocol):
     """The part of a client that a wait uses."""
-
-    @property
-    def clock(self) -> Clock:
-        """The monotonic clock, in seconds."""
-        ...
 
     async def get(self, generation_id: str) -> GenerationSnapshot:
         """Return a snapshot of a generation."""

@@ -117,7 +117,7 @@ class Result:
 
     def stored(self) -> dict[str, Any]:
         """Return the form in which the ledger keeps it."""
-        return {"snapshot": self.snapshot.model_dump(mode="json"), "reasoning": self.reasoning}
+        return {"snapshot": self.snapshot.as_json(), "reasoning": self.reasoning}
 
     @classmethod
     def restored(cls, data: dict[str, Any]) -> Result:

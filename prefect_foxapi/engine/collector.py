@@ -121,5 +121,5 @@ class ResultCollector:
         """Record an end. The caller has the result all the same, and the next call collects it again."""
         try:
             await recording
-        except LedgerError as error:
+        except (LedgerError, RecursionError) as error:
             emit(self._hooks, RecordingFailed(what, str(error), ref.generation_id, ref.key))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prefect_foxapi.client.client import FoxAPIClient, NotSent, SubmissionSlot
 from prefect_foxapi.client.responses import is_ambiguous
 from prefect_foxapi.engine.calls import GenerationCall
-from prefect_foxapi.errors import LedgerError
+from prefect_foxapi.errors import AmbiguousSubmission, LedgerError
 from prefect_foxapi.hooks import Hook, RecordingFailed, SubmissionRecorded, emit
 from prefect_foxapi.ledger.records import Lease, Submission
 from prefect_foxapi.models.generations import GenerationSnapshot
@@ -138,10 +138,15 @@ class LedgerRecorder:
         )
 
     async def accepted(self, snapshot: GenerationSnapshot) -> None:
-        """Record the id."""
+        """Record the id.
+
+        Raises:
+            AmbiguousSubmission: The id belongs to the submission of another key.
+            LedgerError: The id is not in the ledger.
+        """
         try:
             await self._ledger.accepted(self._claimed(), snapshot.id, credits=snapshot.credits)
-        except LedgerError as error:
+        except (LedgerError, AmbiguousSubmission) as error:
             emit(self._hooks, RecordingFailed("accepted", str(error), snapshot.id, self._identity.key))
             raise
         # Emitted here, so that it is seen even if the caller was cancelled while the submission was on the wire.

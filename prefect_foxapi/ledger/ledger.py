@@ -157,6 +157,7 @@ class Ledger:
             credits: Credits reserved, if FoxAPI reported them.
 
         Raises:
+            AmbiguousSubmission: Another key was billed for this id. The submission is ambiguous.
             LedgerError: The id is not in the ledger, but in the recovery folder, from where the next use of the ledger
                 records it. The error has `key` and `generation_id`.
         """

@@ -1,8 +1,12 @@
 """Base classes of the data models, and types for values that FoxAPI may send as null."""
 
+import json
+import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -66,6 +70,133 @@ NullAsEmpty = BeforeValidator(_or_empty)
 """Annotates a tuple that FoxAPI may send as null."""
 
 Index = Annotated[int, BeforeValidator(_or_first)]
+
+# Metadata is never a reason to withhold an answer that is paid for: these read what they can, and drop the rest.
+
+_LATEST = 253_402_300_799
+_MOST_TOKENS = 2**53
+_DEEPEST = 100
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    with suppress(ValueError, OverflowError):
+        number = float(value)
+        return None if math.isnan(number) else number
+    return math.inf if isinstance(value, int) and value > 0 else None
+
+
+def _unix_seconds(value: Any) -> int | None:
+    number = _number(value)
+    if number is None and isinstance(value, str):
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(value.strip())
+            number = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    # Milliseconds, microseconds and nanoseconds since 1970 lie behind every date of the calendar.
+    for unit in (1, 1e3, 1e6, 1e9):
+        if number is not None and 0 <= number / unit <= _LATEST / 10:
+            return int(number / unit)
+    return None
+
+
+def _progress(value: Any) -> int | float:
+    number = _number(value.strip().removesuffix("%") if isinstance(value, str) else value)
+    if number is None:
+        return 0
+    if isinstance(value, int | float) and 0 <= number <= 100:
+        return value
+    return min(max(number, 0.0), 100.0)
+
+
+def _count(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and 0 <= number <= _MOST_TOKENS else None
+
+
+def _position(value: Any) -> int:
+    return _count(value) or 0
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        # Half of a surrogate pair is no text for pydantic.
+        return value.encode("utf-8", "replace").decode()
+    return str(value) if isinstance(value, float) or (isinstance(value, int) and _count(value) is not None) else None
+
+
+def _object(value: Any) -> Any:
+    return cast("dict[str, Any]", value) if isinstance(value, dict | BaseModel) else None
+
+
+def limited_depth(value: Any, depth: int = _DEEPEST) -> Any:
+    """Return JSON data whose parts below a depth are replaced by their JSON text.
+
+    Args:
+        value: The data.
+        depth: How many levels stay as they are.
+    """
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if depth == 0:
+        try:
+            return json.dumps(value)
+        except RecursionError:
+            return None
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {name: limited_depth(item, depth - 1) for name, item in fields.items()}
+    return [limited_depth(item, depth - 1) for item in cast("list[Any]", value)]
+
+
+def is_too_deep(value: Any) -> bool:
+    """Return whether JSON data has more levels than `limited_depth` leaves."""
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST + 1):
+        dicts = [cast("dict[str, Any]", item).values() for item in level if isinstance(item, dict)]
+        lists = [cast("list[Any]", item) for item in level if isinstance(item, list | tuple)]
+        level = [part for parts in (*dicts, *lists) for part in parts]
+    return bool(level)
+
+
+def _or_assistant(value: Any) -> str:
+    return value if isinstance(value, str) else "assistant"
+
+
+def _reading(reader: Callable[[Any], Any]) -> BeforeValidator:
+    # cloudpickle takes a function within a function into the pickle of a class that was parametrized within a function.
+    # There it works with version 0.1.0 as well, which lacks the functions above.
+    name = reader.__name__
+
+    def read(value: Any) -> Any:
+        import prefect_foxapi.models as models
+
+        function: Callable[[Any], Any] | None = getattr(getattr(models, "base", None), name, None)
+        return value if function is None else function(value)
+
+    return BeforeValidator(read)
+
+
+LenientSeconds = Annotated[int | None, _reading(_unix_seconds)]
+"""Unix seconds, which may come as a float, in another unit, or as ISO 8601."""
+
+LenientProgress = Annotated[int | float, _reading(_progress)]
+"""Percent, which may come as text."""
+
+LenientCount = Annotated[int | None, _reading(_count)]
+"""A number of tokens."""
+
+LenientIndex = Annotated[int, _reading(_position)]
+"""The index of a choice."""
+
+LenientText = Annotated[str | None, _reading(_text)]
+"""Text that may come as a number."""
+
+LenientRole = Annotated[str, _reading(_or_assistant)]
+"""The role of an answer."""
+
+ObjectOrNone = _reading(_object)
+"""Annotates an object in whose place other data may come, which is dropped."""
 
 
 class WireModel(BaseModel):

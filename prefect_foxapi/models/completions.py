@@ -5,7 +5,17 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from prefect_foxapi.compatibility import keep_stored_path
-from prefect_foxapi.models.base import Index, NullAsEmpty, WireModel
+from prefect_foxapi.models.base import (
+    Index,
+    LenientCount,
+    LenientIndex,
+    LenientRole,
+    LenientSeconds,
+    LenientText,
+    NullAsEmpty,
+    ObjectOrNone,
+    WireModel,
+)
 
 
 class FunctionCall(WireModel):
@@ -26,37 +36,37 @@ class ToolCall(WireModel):
 class Usage(WireModel):
     """Tokens of a completion."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: LenientCount = None
+    completion_tokens: LenientCount = None
+    total_tokens: LenientCount = None
 
 
 class CompletionMessage(WireModel):
     """The message of an answer. An empty `content` is a valid answer."""
 
-    role: str = "assistant"
+    role: LenientRole = "assistant"
     content: str | None = None
-    reasoning_content: str | None = None
+    reasoning_content: LenientText = None
     tool_calls: Annotated[tuple[ToolCall, ...], NullAsEmpty] = ()
 
 
 class Choice(WireModel):
     """One answer of a completion."""
 
-    index: Index = 0
+    index: LenientIndex = 0
     message: CompletionMessage
-    finish_reason: str | None = None
+    finish_reason: LenientText = None
 
 
 class ChatCompletion(WireModel):
     """A chat completion, which is `results[0]` of a completed text generation."""
 
-    id: str | None = None
-    object: str = "chat.completion"
-    created: int | None = None
-    model: str | None = None
+    id: LenientText = None
+    object: LenientText = "chat.completion"
+    created: LenientSeconds = None
+    model: LenientText = None
     choices: tuple[Choice, ...] = Field(min_length=1)
-    usage: Usage | None = None
+    usage: Annotated[Usage | None, ObjectOrNone] = None
 
 
 class FunctionCallDelta(WireModel):
@@ -93,18 +103,18 @@ class ChunkChoice(WireModel):
 
     index: Index = 0
     delta: Annotated[Delta, BeforeValidator(_or_no_delta)] = Delta()
-    finish_reason: str | None = None
+    finish_reason: LenientText = None
 
 
 class ChatCompletionChunk(WireModel):
     """A chunk of a stream."""
 
-    id: str | None = None
-    object: str = "chat.completion.chunk"
-    created: int | None = None
-    model: str | None = None
+    id: LenientText = None
+    object: LenientText = "chat.completion.chunk"
+    created: LenientSeconds = None
+    model: LenientText = None
     choices: Annotated[tuple[ChunkChoice, ...], NullAsEmpty] = ()
-    usage: Usage | None = None
+    usage: Annotated[Usage | None, ObjectOrNone] = None
 
     @property
     def text(self) -> str:

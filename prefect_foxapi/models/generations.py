@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, Literal, cast
+from typing import Annotated, Any, ClassVar, Generic, Literal, cast
 
 from pydantic import (
+    BeforeValidator,
     Json,
     SerializerFunctionWrapHandler,
     TypeAdapter,
@@ -18,7 +19,16 @@ from pydantic import (
 from typing_extensions import TypeVar
 
 from prefect_foxapi.compatibility import keep_stored_path
-from prefect_foxapi.models.base import GenerationId, WireModel
+from prefect_foxapi.models.base import (
+    GenerationId,
+    LenientProgress,
+    LenientSeconds,
+    LenientText,
+    ObjectOrNone,
+    WireModel,
+    is_too_deep,
+    limited_depth,
+)
 from prefect_foxapi.models.completions import ChatCompletion, ToolCall, Usage
 from prefect_foxapi.models.structured_output import (
     OBEYED_BY_PREFECT,
@@ -50,35 +60,76 @@ class StreamLink(WireModel):
     url: str
 
 
+def _link_or_none(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"url": value}
+    if isinstance(value, dict):
+        link = cast("dict[str, Any]", value)
+        return link if isinstance(link.get("url"), str) else None
+    return value if isinstance(value, StreamLink) else None
+
+
 class GenerationSnapshot(WireModel):
     """The state of a generation at one moment: the response to a submission or to a poll."""
 
     id: GenerationId
-    object: str | None = None
+    object: LenientText = None
     type: str = "llm"
     model: str = ""
     status: str
-    progress: int | float = 0
-    created: int | None = None
-    stream: StreamLink | None = None
+    progress: LenientProgress = 0
+    created: LenientSeconds = None
+    stream: Annotated[StreamLink | None, BeforeValidator(_link_or_none)] = None
     results: tuple[Any, ...] | None = None
     error: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
+    usage: Annotated[dict[str, Any] | None, ObjectOrNone] = None
 
-    @field_validator("progress", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _progress_may_be_null(cls, value: Any) -> Any:
-        return 0 if value is None else value
+    def _complete_what_is_odd(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = dict(cast("Mapping[str, Any]", data))
+        if not isinstance(fields.get("type", ""), str):
+            # As in `image.generation.task`.
+            kind, _, rest = str(fields.get("object")).partition(".generation")
+            fields["type"] = kind if rest else "llm"
+        if fields.get("status") is None and fields.get("results"):
+            fields["status"] = "completed"
+        return fields
+
+    @field_validator("type", "status", mode="before")
+    @classmethod
+    def _in_lower_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("model", mode="before")
     @classmethod
-    def _model_may_be_null(cls, value: Any) -> Any:
-        return "" if value is None else value
+    def _model_may_be_odd(cls, value: Any) -> str:
+        return TypeAdapter(LenientText).validate_python(value) or ""
+
+    @field_validator("results", mode="before")
+    @classmethod
+    def _results_may_be_one(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return cast("list[Any]", value)
+        return (value,) if value else None
 
     @field_validator("error", mode="before")
     @classmethod
-    def _error_may_be_text(cls, value: Any) -> Any:
-        return {"message": value} if isinstance(value, str) else value
+    def _error_may_be_anything(cls, value: Any) -> Any:
+        if isinstance(value, dict) or not value:
+            return cast("Any", value) if isinstance(value, dict) else None
+        items: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
+        if len(items) == 1 and isinstance(items[0], dict):
+            return cast("dict[str, Any]", items[0])
+        said = [cast("dict[str, Any]", item).get("message", item) if isinstance(item, dict) else item for item in items]
+        return {"message": "; ".join(str(limited_depth(item, 3)) for item in said)}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the snapshot as JSON data, however deep its results are."""
+        # Pydantic's own JSON mode raises below 255 levels.
+        return {**self.model_dump(), "results": None if self.results is None else list(self.results)}
 
     @property
     def has_failed(self) -> bool:
@@ -120,7 +171,8 @@ def _storing() -> Callable[[Any, SerializerFunctionWrapHandler], Any]:
     # parametrized within a function. There both work with version 0.1.0 as well, which lacks what they look for.
     # It has no return annotation, since pydantic would take that for its JSON schema.
     def store(self: Any, handler: SerializerFunctionWrapHandler):
-        return getattr(self, "_stored", dict)(handler(self))
+        shallow = getattr(self, "_with_limited_depth", lambda: self)()
+        return getattr(self, "_stored", dict)(handler(shallow))
 
     return store
 
@@ -182,6 +234,14 @@ class Generation(WireModel, Generic[T]):
         return getattr(cls, "_restored", decode_value)(value)
 
     _store: ClassVar[Any] = model_serializer(mode="wrap", when_used="json")(_storing())
+
+    def _with_limited_depth(self) -> Any:
+        """Return the generation as pydantic can serialize it: with at most 255 levels."""
+        kept = self.completion and self.completion.model_dump()
+        if not is_too_deep([kept, self.results]):
+            return self
+        completion = kept and ChatCompletion.model_validate(limited_depth(kept))
+        return self.model_copy(update={"completion": completion, "results": tuple(limited_depth(self.results))})
 
     def _stored(self, data: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON data of the fields as it is stored."""

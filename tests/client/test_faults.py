@@ -26,7 +26,7 @@ RULES: list[tuple[dict[str, Any], type[FoxAPIError] | None, int, int]] = [
     ({"kind": "cdn_403"}, UnreadableResponse, 1, 0),
     ({"kind": "reset_before"}, AmbiguousSubmission, 1, 0),
     ({"kind": "reset_after"}, AmbiguousSubmission, 1, 1),
-    ({"kind": "truncated"}, AmbiguousSubmission, 1, 1),
+    ({"kind": "truncated"}, None, 1, 1),
     ({"kind": "hang", "seconds": 5, "processed": True}, AmbiguousSubmission, 1, 1),
     ({"kind": "hang", "seconds": 5, "processed": False}, AmbiguousSubmission, 1, 0),
     ({"kind": "delay", "seconds": 0.1}, None, 1, 1),

@@ -100,7 +100,7 @@ async def test_no_id_can_change_where_a_request_goes(make_client: MakeClient, id
 
 
 async def test_id_stays_one_segment_of_the_path(make_client: MakeClient) -> None:
-    async with RawServer([answer(generation("processing"))]) as server:
+    async with RawServer([answer(generation("processing", id="task:1._-A"))]) as server:
         await make_client(server.url).get("task:1._-A")
     assert server.requests[0].target == "/v1/tasks/task:1._-A?sync_upstream=true"
 

@@ -22,14 +22,21 @@ def submissions(emulator: Emulator) -> int:
     return emulator.counts().get(("POST", "submit"), 0)
 
 
-@pytest.mark.parametrize("kind", ["reset_after", "truncated"])
+@pytest.mark.parametrize("fault", [{"kind": "reset_after"}, {"kind": "hang", "processed": True, "seconds": 0.1}])
 @pytest.mark.parametrize("condition", [None, is_retryable])
 async def test_retries_never_repeat_what_nobody_can_know(
-    kind: str, condition: Any, ask: Caller, emulator: Emulator
+    fault: dict[str, Any], condition: Any, ask: Caller, emulator: Emulator
 ) -> None:
-    emulator.add_fault(kind=kind, endpoint="submit")
+    emulator.add_fault(**fault, endpoint="submit")
     outcome = await ask(**THREE, retry_condition_fn=condition)
     assert outcome["error"] == "AmbiguousSubmission"
+    assert submissions(emulator) == 1 == len(emulator.ledger())
+
+
+async def test_answer_that_breaks_off_behind_the_id_is_collected(ask: Caller, emulator: Emulator) -> None:
+    emulator.add_fault(kind="truncated", endpoint="submit")
+    outcome = await ask(**THREE)
+    assert outcome["id"] == emulator.ledger()[0].generation_id
     assert submissions(emulator) == 1 == len(emulator.ledger())
 
 

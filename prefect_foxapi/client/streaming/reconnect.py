@@ -10,7 +10,7 @@ from typing import Protocol
 import httpx
 
 from prefect_foxapi.client.responses import translate_transport_errors
-from prefect_foxapi.client.retry import RetryPolicy, Sleep, may_repeat_read
+from prefect_foxapi.client.retry import Clock, RetryPolicy, Sleep, may_repeat_read
 from prefect_foxapi.client.streaming.reader import StreamReader
 from prefect_foxapi.errors import FoxAPIError, GenerationFailed, ServiceUnavailable
 from prefect_foxapi.hooks import Hook, StreamResumed, emit
@@ -19,6 +19,11 @@ from prefect_foxapi.redaction import redacted
 
 DEFAULT_SILENCE = 60.0
 
+# A stream whose connections break soon, again and again, may never end, though each of them has chunks.
+_SHORT_CONNECTION, _LONG_CONNECTION = 1.0, 30.0
+_ENOUGH_CHUNKS = 5
+_REPLACED_AT_ONCE = 50
+
 
 class StreamSource(Protocol):
     """The part of a client that reads streams."""
@@ -26,6 +31,11 @@ class StreamSource(Protocol):
     @property
     def retry(self) -> RetryPolicy:
         """How often a broken stream is resumed."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The monotonic clock, in seconds."""
         ...
 
     @property
@@ -51,7 +61,8 @@ async def read_stream(
     """Yield the chunks of a generation as they arrive, each one once, until `done`.
 
     A connection that breaks, is silent, or ends without `done` is replaced at the first chunk that was not received.
-    The retry policy limits consecutive failures: each chunk resets their number.
+    The retry policy limits consecutive failures: each chunk resets their number. Connections that break soon, though
+    with chunks, are replaced at once 50 times in a row. Then the delays grow, and the retry policy limits their number.
 
     Args:
         source: A client.
@@ -66,9 +77,10 @@ async def read_stream(
         UnreadableResponse: The stream is not in FoxAPI's format.
         RateLimited: FoxAPI refused the connections.
     """
-    failures = 0
+    failures = soon_broken = 0
     while True:
         broken: FoxAPIError
+        opened, offset = source.clock(), reader.offset
         try:
             async with source.open_stream(generation_id, offset=reader.offset, silence=silence) as response:
                 with translate_transport_errors(paid=False, generation_id=generation_id):
@@ -87,8 +99,12 @@ async def read_stream(
                 raise
             broken = error
         failures += 1
-        if failures >= source.retry.attempts:
+        lasted, received = source.clock() - opened, reader.offset - offset
+        is_useful = lasted >= _LONG_CONNECTION or (lasted >= _SHORT_CONNECTION and received >= _ENOUGH_CHUNKS)
+        soon_broken = 0 if is_useful else soon_broken + 1
+        attempt = max(failures, soon_broken - _REPLACED_AT_ONCE)
+        if attempt >= source.retry.attempts:
             raise broken
         emit(source.hooks, StreamResumed(generation_id, reader.offset, str(broken)))
         # The first retry has no delay: a long answer outlives connections without any fault.
-        await source.sleep(0 if failures == 1 else source.retry.delay(failures - 1, None, random.random))
+        await source.sleep(0 if attempt == 1 else source.retry.delay(attempt - 1, None, random.random))

@@ -27,7 +27,8 @@ class FaultRule:
             `cdn_403` (a 403 of the CDN with an HTML body),
             `reset_before` (the connection is reset before the request is processed),
             `reset_after` (the request is processed and billed, then the connection is reset without a response),
-            `truncated` (the request is processed, then the connection closes after half of the response body),
+            `truncated` (the request is processed, then the connection closes after half of the response body, which has
+            the id of a generation),
             `hang` (no response for `seconds`, then the connection closes; see `processed`),
             `delay` (the request is processed, and the response is sent after `seconds`),
             `late_results` (the generation is `completed` without results for `seconds`),

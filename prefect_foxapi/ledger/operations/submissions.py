@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from prefect_foxapi.errors import FoxAPIError, InvalidRequest, LedgerError
+from prefect_foxapi.errors import AmbiguousSubmission, FoxAPIError, InvalidRequest, LedgerError
 from prefect_foxapi.ledger.operations.base import Operation, check_identity, new_submission
 from prefect_foxapi.ledger.operations.unit_of_work import ReadSet, UnitOfWork
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity, Lease, State, Submission
@@ -118,7 +118,9 @@ class CatchUp(Operation):
 class Accept(Operation):
     """Records that FoxAPI accepted a submission.
 
-    `lease` is `None` if only the token is known: the recovery log stores no more on a full disk.
+    An id that another key was billed for already belongs to that key: this submission is ambiguous then, and the error
+    is the result of the operation. `lease` is `None` if only the token is known: the recovery log stores no more on a
+    full disk.
     """
 
     token: str
@@ -133,9 +135,10 @@ class Accept(Operation):
         else:
             reads.keys.add(self.lease.key)
             reads.tokens.add(self.token)
+        reads.new_generation_ids.add(self.generation_id)
 
     @override
-    def apply(self, unit: UnitOfWork) -> bool:
+    def apply(self, unit: UnitOfWork) -> bool | AmbiguousSubmission:
         row = unit.submission(self.token)
         if row is None:
             if self.lease is None:
@@ -151,20 +154,36 @@ class Accept(Operation):
                 key=row.key,
             )
         current = unit.peek(row.key)
-        row = unit.update(
-            row,
-            state=State.SUBMITTED,
-            generation_id=self.generation_id,
-            accepted_at=unit.now,
-            finished_at=None,
-            reason=None,
-            permitted=False,
-            credits=self.credits,
-        )
+        owner = unit.owner(row.base_url, self.generation_id, other_than=row.key)
+        if owner is None:
+            row = unit.update(
+                row,
+                state=State.SUBMITTED,
+                generation_id=self.generation_id,
+                accepted_at=unit.now,
+                finished_at=None,
+                reason=None,
+                permitted=False,
+                credits=self.credits,
+            )
+        elif row.state in (State.SUBMITTING, State.AMBIGUOUS):
+            # It may have been billed under an id that FoxAPI did not give. The id's own answer is another request's.
+            row = unit.update(row, state=State.AMBIGUOUS, reason=self._mixed_up(owner))
         # The key's callers collect this generation instead of paying again, unless another submission is open.
         if current is None or current.state is State.FAILED:
             unit.set_current(row.key, row.token)
-        return True
+        if owner is None:
+            return True
+        return AmbiguousSubmission(
+            f"{self._mixed_up(owner)}, while that of {row.key} may have been accepted and billed; it is not retried "
+            f'automatically (on_ambiguous="resubmit" allows that)',
+            key=row.key,
+            submitted_at=row.claimed_at,
+            submitted_by=str(row.claimant),
+        )
+
+    def _mixed_up(self, owner: Submission) -> str:
+        return f"FoxAPI answered with the id {self.generation_id}, which is that of the submission of key {owner.key}"
 
     def _restore(self, unit: UnitOfWork, lease: Lease) -> Submission:
         return unit.add(

@@ -1,7 +1,7 @@
 """The unit of work of a transaction: loads rows with locks, changes them in memory, writes them by compare-and-set.
 
-Every transaction takes its locks in the same order (keys, then tokens, both sorted), so that no two transactions wait
-for each other. SQLite has a single writer and needs no locks.
+Every transaction takes its locks in the same order (new generation ids, keys, then tokens, all sorted), so that no two
+transactions wait for each other. SQLite has a single writer and needs no locks.
 """
 
 from __future__ import annotations
@@ -46,6 +46,12 @@ _POINTERS = (
 _ROWS = sa.select(*row_columns).where(_s.token.in_(_wanted)).order_by(_s.token).with_for_update()
 _RESULTS = sa.select(_s.token, _s.result).where(_s.token.in_(_wanted))
 
+_LOCK_GENERATIONS = sa.text(
+    "SELECT pg_advisory_xact_lock(number) FROM "
+    "(SELECT DISTINCT hashtextextended(wanted, 0) AS number FROM unnest(CAST(:wanted AS text[])) AS wanted "
+    "ORDER BY number) AS ordered"
+)
+
 _INSERT_POINTERS = generations.insert()
 _INSERT_FREE_POINTERS = postgresql.insert(generations).on_conflict_do_nothing().returning(generations.c.key)
 _is_pointer = (generations.c.key == sa.bindparam("b_key"), generations.c.token == sa.bindparam("b_token"))
@@ -72,6 +78,8 @@ class ReadSet:
         tokens: Tokens of single submissions, whose keys are in `keys`.
         tokens_without_key: Single submissions whose key is not known.
         generation_ids: Generations whose submissions, with their keys, are needed.
+        new_generation_ids: The same for generations that a submission is about to get, which no other transaction may
+            give to a submission meanwhile.
     """
 
     keys: set[str] = field(default_factory=set[str])
@@ -79,6 +87,7 @@ class ReadSet:
     tokens: set[str] = field(default_factory=set[str])
     tokens_without_key: set[str] = field(default_factory=set[str])
     generation_ids: set[str] = field(default_factory=set[str])
+    new_generation_ids: set[str] = field(default_factory=set[str])
 
 
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
@@ -130,7 +139,9 @@ class UnitOfWork:
     def load(self, reads: ReadSet) -> None:
         """Read rows, and lock them against other transactions."""
         touched, named = reads.keys | reads.histories, set(reads.tokens)
-        for query, values in ((_BY_TOKEN, reads.tokens_without_key), (_BY_GENERATION, reads.generation_ids)):
+        self._lock_generations(reads.new_generation_ids)
+        generation_ids = reads.generation_ids | reads.new_generation_ids
+        for query, values in ((_BY_TOKEN, reads.tokens_without_key), (_BY_GENERATION, generation_ids)):
             # Without a lock: the key and the id of a submission do not change once they are set.
             for token, key in _select(self._connection, query, values):
                 named.add(token)
@@ -140,6 +151,12 @@ class UnitOfWork:
         named.update(token for token, _ in _select(self._connection, _BY_KEY, reads.histories))
         named.update(self._current.values())
         self._load_rows(named)
+
+    def _lock_generations(self, generation_ids: Iterable[str]) -> None:
+        # Rows that do not exist yet cannot be locked. SQLite has a single writer.
+        if self._connection.dialect.name == "postgresql":
+            for some in chunks(generation_ids):
+                self._connection.execute(_LOCK_GENERATIONS, {"wanted": some})
 
     def _load_rows(self, tokens: Iterable[str]) -> None:
         for some in chunks(tokens):
@@ -172,6 +189,11 @@ class UnitOfWork:
         """Return the submissions with this generation id."""
         rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
         return [row for row in rows if (row.account, row.base_url) == (account, base_url)]
+
+    def owner(self, base_url: str, generation_id: str, *, other_than: str) -> Submission | None:
+        """Return the billed submission of another key that has this generation id, or `None`."""
+        rows = [self._rows[token] for token in self._generations.get(generation_id, ())]
+        return next((row for row in rows if row.base_url == base_url and row.billed and row.key != other_than), None)
 
     def history(self, key: str) -> list[Submission]:
         """Return the loaded submissions of a key."""
