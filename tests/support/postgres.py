@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import tempfile
 import uuid
 import warnings
@@ -63,6 +65,14 @@ class PostgresForTests:
         """Stop the server; connections break."""
         assert self._server is not None
         self._server.stop()
+
+    def crash(self) -> None:
+        """End it without a checkpoint: what is only in its memory is lost."""
+        assert self._server is not None
+        server = self._server.get_postmaster_info()
+        assert server.process is not None
+        os.kill(server.pid, signal.SIGQUIT)
+        server.process.wait()
 
     def start(self) -> None:
         """Start it again, with the data it had."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,21 +22,35 @@ __all__ = ["PostgreSQL"]
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 _CONNECT = 10.0
 _TRIES = 20
 
+# In each transaction, because a pooler may run every one of them in another session. `remote_apply` waits for more than
+# `on`; every other value for less.
+_AT_BEGIN = """SELECT set_config('synchronous_commit',
+CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true);"""
+_DURABILITY = """SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
+current_setting('full_page_writes') AS full_page_writes, (SELECT min(relname) FROM pg_class
+WHERE oid = ANY (ARRAY[{}]::regclass[]) AND relpersistence <> 'p') AS unlogged"""
+
 
 class _Connection(asyncpg.Connection):
-    """A connection that a forked child does not close: it shares the socket with its parent.
-
-    Otherwise the child's garbage collector would end the parent's session.
-    """
+    """A connection whose transactions are durable, and that a forked child does not close."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)  # pyright: ignore[reportUnknownMemberType]
         self._opened_by = os.getpid()
 
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        # asyncpg begins its transactions here. Settings in the same message need no round trip of their own.
+        if query.startswith("BEGIN"):
+            query += _AT_BEGIN
+        return await super().execute(query, *args, timeout=timeout)  # pyright: ignore[reportUnknownMemberType]
+
     def terminate(self) -> None:
+        # A forked child shares the socket with its parent. Its garbage collector must not end the parent's session.
         if os.getpid() == self._opened_by:
             super().terminate()
 
@@ -79,6 +94,7 @@ class PostgreSQL:
                 if not self._ready:
                     if await self._repeat(schema.found) != schema.VERSION:
                         await self._repeat(schema.ensure)
+                    await self._repeat(self._check_durability)
                     self._ready = True
         return await self._repeat(work)
 
@@ -94,6 +110,26 @@ class PostgreSQL:
         if child:
             self._preparing = asyncio.Lock()
             self._engine.sync_engine.dispose(close=False)
+
+    def _check_durability(self, connection: Connection) -> None:
+        """Raise if a crash of the server can lose commits, and warn if a power failure can."""
+        names = ", ".join(f"'{name}'" for name in schema.generations.metadata.tables)
+        found = connection.exec_driver_sql(_DURABILITY.format(names)).one()
+        if found.unlogged is not None:
+            raise LedgerError(
+                f"the ledger {self.where} would be emptied by a crash of the server: its table {found.unlogged} is not "
+                f"logged. Run ALTER TABLE {found.unlogged} SET LOGGED"
+            )
+        if found.synchronous_commit not in ("on", "remote_apply"):
+            raise LedgerError(f"the ledger {self.where} is not durable: asyncpg {asyncpg.__version__} is not supported")
+        if "off" in (found.fsync, found.full_page_writes):
+            logger.warning(
+                "The server of the ledger %s has fsync = %s and full_page_writes = %s: a power failure can lose paid "
+                "generations",
+                self.where,
+                found.fsync,
+                found.full_page_writes,
+            )
 
     async def _repeat(self, work: Callable[[Connection], T]) -> T:
         fresh = False
