@@ -15,7 +15,7 @@ from prefect.settings import get_current_settings
 from pydantic import Field, SecretStr
 
 from prefect_foxapi.client.client import FoxAPIClient
-from prefect_foxapi.client.config import DEFAULT_BASE_URL, ClientConfig, checked_api_key
+from prefect_foxapi.client.config import DEFAULT_BASE_URL, ClientConfig, checked_api_key, refuse_masked_key
 from prefect_foxapi.errors import AuthenticationError
 
 # Seconds for which a loaded block is kept.
@@ -82,8 +82,15 @@ class FoxAPICredentials(CredentialsBlock):
         A saved block is kept for a minute. Loading blocks the thread; in a coroutine, use `aresolve`.
 
         Raises:
-            AuthenticationError: There is no key, or no such block.
+            AuthenticationError: There is no key, or no such block, or the key is masked.
         """
+        block = cls._resolved(credentials)
+        # Also where `account` names who pays: a masked key must not get the answers of that account.
+        refuse_masked_key(block.api_key.get_secret_value())
+        return block
+
+    @classmethod
+    def _resolved(cls, credentials: FoxAPICredentials | str | None) -> FoxAPICredentials:
         if credentials is None:
             return cls.from_env()
         if isinstance(credentials, FoxAPICredentials):
@@ -104,7 +111,7 @@ class FoxAPICredentials(CredentialsBlock):
         """Return the same as `resolve`, loading a block off the event loop.
 
         Raises:
-            AuthenticationError: There is no key, or no such block.
+            AuthenticationError: There is no key, or no such block, or the key is masked.
         """
         if isinstance(credentials, str):
             return await asyncio.to_thread(cls.resolve, credentials)
@@ -122,7 +129,7 @@ class FoxAPICredentials(CredentialsBlock):
         """The configuration of a client with these credentials. It holds the key in clear.
 
         Raises:
-            AuthenticationError: The key is empty or has characters that no key has.
+            AuthenticationError: The key is empty or masked, or has characters that no key has.
             InvalidRequest: The base URL is not one, or is unencrypted.
         """
         return ClientConfig(self._key(), **{name: getattr(self, name) for name in _CLIENT_FIELDS})
@@ -134,7 +141,7 @@ class FoxAPICredentials(CredentialsBlock):
             **options: Further arguments of `FoxAPIClient`.
 
         Raises:
-            AuthenticationError: The key is empty or has characters that no key has.
+            AuthenticationError: The key is empty or masked, or has characters that no key has.
             InvalidRequest: The base URL is not one, or is unencrypted.
         """
         return FoxAPIClient(self.client_config, **options)

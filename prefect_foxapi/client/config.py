@@ -15,6 +15,12 @@ from prefect_foxapi.models.base import LONGEST, is_time_limit, shown
 DEFAULT_BASE_URL = "https://api.foxapi.cc"
 _DEFAULT_RETRY = RetryPolicy()
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# What Prefect, pydantic and CI systems write in place of a secret. No key has three in a row.
+_MASK = "***"
+MASKED_KEY = (
+    "the API key is masked: it went through JSON, as the parameters of `delay`, `apply_async` and flow runs do, or was "
+    "copied from a log. Nothing was sent; pass the name of a saved block, credentials='my-foxapi'"
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class ClientConfig:
         retry: How requests are repeated, where that is safe.
 
     Raises:
-        AuthenticationError: The key is empty or has characters that no key has.
+        AuthenticationError: The key is empty or masked, or has characters that no key has.
         InvalidRequest: The base URL is not one, or is unencrypted, or a limit has a wrong type or value.
     """
 
@@ -88,13 +94,24 @@ class ClientOptions(TypedDict, total=False):
     retry: RetryPolicy
 
 
+def refuse_masked_key(api_key: str) -> None:
+    """Refuse a key that was masked by whatever stored or showed it.
+
+    Raises:
+        AuthenticationError: It is masked.
+    """
+    if _MASK in api_key:
+        raise AuthenticationError(MASKED_KEY)
+
+
 def checked_api_key(api_key: str) -> str:
     """Return the key without surrounding spaces. A key with a line break would end up in an exception's text.
 
     Raises:
-        AuthenticationError: It is empty or has characters that no key has.
+        AuthenticationError: It is empty or masked, or has characters that no key has.
     """
     key = api_key.strip()
+    refuse_masked_key(key)
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise AuthenticationError("the API key is empty or has characters that no key has; it looks like sk-…")
     return key

@@ -6,11 +6,14 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import TaskRunContext
+from prefect.futures import PrefectDistributedFuture
 from prefect.serializers import JSONSerializer, prefect_json_object_encoder
 
+from prefect_foxapi.credentials import FoxAPICredentials
+from prefect_foxapi.errors import AuthenticationError
 from prefect_foxapi.models import Generation
 from prefect_foxapi.models.structured_output import add_type_source
 from prefect_foxapi.tasks.event_loop import background
@@ -21,6 +24,32 @@ R = TypeVar("R")
 # Stored with every result, so it keeps the path of version 0.1.0.
 _STORED_ENCODER = "prefect_foxapi.pairs.encode_for_storage"
 _MARK = "__foxapi_task__"
+
+
+class FoxAPITask(Task[P, R]):
+    """A Prefect task that is careful with credentials."""
+
+    def with_options(self, **options: Any) -> Task[P, R]:
+        """Return a copy with other options of Prefect."""
+        copied = super().with_options(**options)
+        # Prefect makes a plain `Task`.
+        copied.__class__ = type(self)
+        return copied
+
+    def apply_async(
+        self, args: tuple[Any, ...] | None = None, kwargs: dict[str, Any] | None = None, *more: Any, **options: Any
+    ) -> PrefectDistributedFuture[R]:
+        """Let a task worker run the task, as in Prefect; `delay` calls this.
+
+        Raises:
+            AuthenticationError: An argument is a credentials block, whose key a storage must not hold.
+        """
+        if any(isinstance(value, FoxAPICredentials) for value in (*(args or ()), *(kwargs or {}).values())):
+            raise AuthenticationError(
+                "the arguments of a delayed task are stored, and a block's API key must not be: pass the name of a "
+                "saved block, credentials='my-foxapi'"
+            )
+        return super().apply_async(args, kwargs, *more, **options)
 
 
 def task_pair(
@@ -51,8 +80,8 @@ def task_pair(
     # JSON instead of pickle: it is the same for every version of Python that shares the result storage.
     serializer = JSONSerializer(object_encoder=_STORED_ENCODER)
     return (
-        task(name=name, cache_policy=cache_policy, result_serializer=serializer)(synchronous),
-        task(name=name, cache_policy=cache_policy, result_serializer=serializer)(asynchronous),
+        FoxAPITask(synchronous, name=name, cache_policy=cache_policy, result_serializer=serializer),
+        FoxAPITask(asynchronous, name=name, cache_policy=cache_policy, result_serializer=serializer),
     )
 
 
