@@ -118,13 +118,13 @@ class ChatCompletionChunk(WireModel):
 
     @property
     def text(self) -> str:
-        """The text that the chunk adds to the answer."""
-        return (self.choices[0].delta.content or "") if self.choices else ""
+        """The text that the chunk adds to the answer, which is the choice with the index 0."""
+        return "".join(choice.delta.content or "" for choice in self.choices if choice.index == 0)
 
     @property
     def reasoning(self) -> str:
-        """The text that the chunk adds to the reasoning."""
-        return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
+        """The text that the chunk adds to the reasoning of the answer."""
+        return "".join(choice.delta.reasoning_content or "" for choice in self.choices if choice.index == 0)
 
 
 # Results that version 0.1.0 stored name these classes by this path.
