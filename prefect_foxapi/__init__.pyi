@@ -31,6 +31,7 @@ from .models.generations import SubmittedGeneration as SubmittedGeneration
 from .models.generations import UnsettledGeneration as UnsettledGeneration
 from .models.messages import assistant as assistant
 from .models.messages import system as system
+from .models.messages import tool as tool
 from .models.messages import user as user
 from .models.requests import GenerationRequest as GenerationRequest
 from .tasks.account import aget_credits as aget_credits

@@ -134,7 +134,7 @@ class StreamFellBackToPolling(HookEvent):
 
 @dataclass(frozen=True)
 class StreamResultMismatch(HookEvent):
-    """The texts of the stream and of the generation differ; the generation's text counts."""
+    """The stream has another text or number of chunks than it should have; the generation's result counts."""
 
     generation_id: str
 

@@ -75,7 +75,9 @@ def log_event(event: HookEvent) -> None:
         case StreamFellBackToPolling(generation_id, reason):
             logger.info("Polling %s, since its stream is not available: %s", generation_id, reason)
         case StreamResultMismatch(generation_id):
-            logger.warning("Stream and result of %s have different texts; the result counts", generation_id)
+            logger.warning(
+                "Stream of %s lost or repeated chunks, or differs from the result; the result counts", generation_id
+            )
         case _:
             logger.info("%r", event)
 

@@ -33,7 +33,7 @@ TASKS = {
 PUBLIC = {
     *TASKS,
     *(f"a{name}" for name in TASKS),
-    *("image", "video", "audio", "document", "system", "user", "assistant"),
+    *("image", "video", "audio", "document", "system", "user", "assistant", "tool"),
     *("FoxAPICredentials", "FoxAPIClient", "Generation", "GenerationRequest", "PollPolicy", "RetryPolicy"),
     *("ChatCompletionChunk", "Credits", "Model", "SubmittedGeneration", "UnsettledGeneration", "UploadedFile"),
     *("is_retryable", "__version__", "FoxAPIError"),

@@ -36,7 +36,7 @@ class WaitOptions:
         timeout: Seconds to wait, up to 1e9; None (or infinity) waits until the generation ends.
         poll: When the generation is polled.
         stream: Whether to read the stream of a generation that was submitted with `stream=True`.
-        on_delta: Called on the event loop with each chunk of the stream.
+        on_delta: Called on the event loop with each chunk of the stream, as far as it is of the first choice.
 
     Raises:
         InvalidRequest: An option has a wrong type or value; the error's `field` names it.
@@ -149,7 +149,7 @@ class GenerationWaiter:
         A stream that cannot be read is replaced by polling.
 
         Args:
-            on_delta: Called with each chunk.
+            on_delta: Called with each chunk, as far as it is of the first choice.
             silence: Seconds without a byte after which a connection counts as broken.
 
         Raises:
@@ -220,8 +220,8 @@ class GenerationWaiter:
     async def _stream(self, reader: StreamReader, on_delta: OnDelta | None, silence: float) -> GenerationSnapshot:
         try:
             async for chunk in read_stream(self._source, self._generation_id, reader, silence=silence):
-                if on_delta is not None:
-                    on_delta = _deliver_chunk(on_delta, chunk)
+                if on_delta is not None and (part := _of_first_choice(chunk)) is not None:
+                    on_delta = _deliver_chunk(on_delta, part)
         except FoxAPIError as error:
             # The generation itself tells more than a stream that is gone or says that it failed.
             if not (may_repeat_read(error) or isinstance(error, NotFound | GenerationFailed)):
@@ -234,7 +234,8 @@ class GenerationWaiter:
             self._duration_stats.record(self._model, self._now)
         self._end_of_stream()
         snapshot = await self._poll()
-        if _text_of(snapshot) not in {None, reader.answer.text}:
+        is_counted = reader.total_chunks in (None, reader.offset)
+        if not is_counted or _text_of(snapshot) not in {None, reader.answer.text}:
             emit(self._source.hooks, StreamResultMismatch(self._generation_id))
         return snapshot
 
@@ -280,6 +281,26 @@ def _deliver_chunk(on_delta: OnDelta, chunk: ChatCompletionChunk) -> OnDelta | N
         logger.exception("on_delta failed; going on without it")
         return None
     return on_delta
+
+
+def _of_first_choice(chunk: ChatCompletionChunk) -> ChatCompletionChunk | None:
+    choices = tuple(choice for choice in chunk.choices if choice.index == 0)
+    if len(choices) == len(chunk.choices):
+        return chunk
+    return chunk.model_copy(update={"choices": choices}) if choices else None
+
+
+def reasoning_of(snapshot: GenerationSnapshot, reader: StreamReader) -> str | None:
+    """Return the reasoning that a stream gave, or None where it is in doubt.
+
+    It is in doubt if the stream is not complete, or its text is not that of the result.
+
+    Args:
+        snapshot: The generation, which has its result.
+        reader: The reader of its stream.
+    """
+    is_confirmed = reader.complete and _text_of(snapshot) == reader.answer.text
+    return reader.answer.reasoning if is_confirmed else None
 
 
 def _text_of(snapshot: GenerationSnapshot) -> str | None:

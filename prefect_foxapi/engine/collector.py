@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.client.poll_policy import Durations
-from prefect_foxapi.client.waiter import GenerationWaiter, WaitOptions
+from prefect_foxapi.client.waiter import GenerationWaiter, WaitOptions, reasoning_of
 from prefect_foxapi.engine.calls import GenerationRef, Result
 from prefect_foxapi.errors import GenerationFailed, LedgerError, NotFound
 from prefect_foxapi.hooks import Hook, RecordingFailed, emit
@@ -92,7 +92,7 @@ class ResultCollector:
 
     async def _by_stream(self, waiter: GenerationWaiter, wait: WaitOptions) -> Result:
         snapshot, reader = await waiter.by_stream(wait.on_delta)
-        return Result(snapshot, reader.answer.reasoning)
+        return Result(snapshot, reasoning_of(snapshot, reader))
 
     async def _recorded(self, waiting: Coroutine[Any, Any, Result], client: FoxAPIClient, ref: GenerationRef) -> Result:
         ledger, owner = self._ledger, {"account": ref.account, "base_url": client.base_url}

@@ -8,9 +8,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from prefect_foxapi.compatibility import keep_stored_path
+from prefect_foxapi.errors import InvalidRequest
 
 Random = Callable[[], float]
 """Returns a random number in [0, 1), as `random.random` does."""
@@ -219,6 +220,47 @@ class PolicyModel(BaseModel):
     """The base of policies: frozen, and unknown options are refused."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+
+MEDIA_HELPERS = {"image_url": "image", "video_url": "video", "audio_url": "audio", "file_url": "document"}
+"""The helper that makes each kind of attachment."""
+
+
+def as_invalid_request(error: ValidationError) -> InvalidRequest:
+    """Return the error that names the first wrong field by its path in the body.
+
+    Args:
+        error: What pydantic found.
+    """
+    known = {"system", "user", "assistant", "tool", "text", "image_url", "video_url", "audio_url", "file_url"}
+    found: list[tuple[str, str, bool]] = []
+    for item in error.errors(include_url=False, include_context=False):
+        path = _body_path(item["loc"], known)
+        message = item["msg"].removeprefix("Value error, ")
+        if not path and ": " in message:
+            path, message = message.split(": ", 1)
+        if item["type"] == "string_pattern_mismatch" or (item["type"] == "missing" and path.endswith(".url")):
+            helper = MEDIA_HELPERS.get(path.split(".")[-2], "image")
+            message = f"a part needs a URL: http(s)://…, data:…, or a local file through {helper}(Path(…))"
+        elif item["type"] == "missing":
+            message = "is missing; give it"
+        found.append((path, message, item["type"] in {"string_type", "tuple_type"}))
+    # A union reports each of its alternatives: the one that was meant failed deepest, or not by its type.
+    path, message, _ = min(found, key=lambda entry: (-entry[0].count("."), entry[2]))
+    return InvalidRequest(f"{path}: {message}" if path else message, field=path or None)
+
+
+def _body_path(location: tuple[int | str, ...], tags: set[str]) -> str:
+    # pydantic's location also names the alternatives of unions.
+    names: list[str] = []
+    for index, name in enumerate(location):
+        previous = location[index - 1] if index else None
+        if isinstance(name, str) and (name in tags and isinstance(previous, int)):
+            continue
+        if isinstance(name, str) and (name in {"str", "constrained-str", "int", "float"} or "[" in name):
+            continue
+        names.append(str(name))
+    return ".".join(names)
 
 
 # Results that version 0.1.0 stored name these by this path.

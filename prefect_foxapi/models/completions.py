@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.models.base import (
@@ -48,6 +48,27 @@ class CompletionMessage(WireModel):
     content: str | None = None
     reasoning_content: LenientText = None
     tool_calls: Annotated[tuple[ToolCall, ...], NullAsEmpty] = ()
+
+    @property
+    def calls_tool(self) -> bool:
+        """Whether it calls a tool, or a function in OpenAI's older form."""
+        return bool(self.tool_calls or (self.model_extra or {}).get("function_call"))
+
+
+def as_request(answer: BaseModel) -> dict[str, Any]:
+    """Return the message of an answer as one of a further request, without what only answers have.
+
+    Args:
+        answer: A message of this package, or of another library for OpenAI's format.
+    """
+    fields = answer.model_dump()
+    kept = {name: fields[name] for name in ("name", "refusal", "tool_calls", "tool_call_id") if fields.get(name)}
+    content = fields.get("content")
+    return {
+        "role": "assistant" if isinstance(answer, CompletionMessage) else fields.get("role"),
+        "content": "" if content is None and "tool_calls" not in kept else content,
+        **kept,
+    }
 
 
 class Choice(WireModel):
@@ -118,13 +139,13 @@ class ChatCompletionChunk(WireModel):
 
     @property
     def text(self) -> str:
-        """The text that the chunk adds to the answer."""
-        return (self.choices[0].delta.content or "") if self.choices else ""
+        """The text that the chunk adds to the answer, which is the choice with the index 0."""
+        return "".join(choice.delta.content or "" for choice in self.choices if choice.index == 0)
 
     @property
     def reasoning(self) -> str:
-        """The text that the chunk adds to the reasoning."""
-        return (self.choices[0].delta.reasoning_content or "") if self.choices else ""
+        """The text that the chunk adds to the reasoning of the answer."""
+        return "".join(choice.delta.reasoning_content or "" for choice in self.choices if choice.index == 0)
 
 
 # Results that version 0.1.0 stored name these classes by this path.

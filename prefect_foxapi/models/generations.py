@@ -197,7 +197,7 @@ class Generation(WireModel, Generic[T]):
         finish_reason: Why the model stopped: `stop`, `length`, `tool_calls`, …
         usage: Tokens.
         credits: Credits that the generation used, or None.
-        parsed: The answer as an instance of the call's `output_type`, or None.
+        parsed: The answer as an instance of the call's `output_type`; None without one, or if the answer calls a tool.
         created: When FoxAPI accepted the generation.
         latency: Seconds from the call to the result, or None.
         origin: Where the generation came from: `billed`, `replayed`, `joined` or `resumed`.

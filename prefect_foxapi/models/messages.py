@@ -5,24 +5,30 @@
 ["describe this", Path("photo.jpg")]                    the same: the extension chooses the helper
 ["describe this", "https://example.com/x.png"]          the same for a string that is nothing but a URL
 [system("Be terse."), user("1+1?")]                     messages
+[system("Be terse."), "1+1?"]                           strings and parts between messages, as user messages
 [{"role": "user", "content": "count 1 to 3"}]           OpenAI's dicts
+[user("1+1?"), generation.completion.choices[0].message, "Why?"]    an answer
+
+Beside a user message, bare strings and parts are refused: an answer's text would be taken for the user's.
 
 A string that is a prompt of its own, or all that a message says, is text, even if it is a URL. In a list, and beside
 other arguments of `user`, a URL is an attachment; `TextPart(text=…)` sends it as text. Where neither the extension nor
 the media type of a `data:` URI tells the kind, the URL or path is refused: `image(…)`, for example, says it.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, cast
 
-from pydantic import Field, PrivateAttr, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
 
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.base import RequestModel
-from prefect_foxapi.models.completions import ToolCall
+from prefect_foxapi.models.base import MEDIA_HELPERS, RequestModel, as_invalid_request
+from prefect_foxapi.models.completions import CompletionMessage, ToolCall, as_request
 
 
 class Attachment(RequestModel):
@@ -168,9 +174,9 @@ Message = Annotated[
     Union[SystemMessage, UserMessage, AssistantMessage, ToolMessage],  # noqa: UP007
     Field(discriminator="role"),
 ]
-MessageLike = SystemMessage | UserMessage | AssistantMessage | ToolMessage | Mapping[str, Any]
+MessageLike = SystemMessage | UserMessage | AssistantMessage | ToolMessage | CompletionMessage | Mapping[str, Any]
 PartLike = TextPart | ImagePart | VideoPart | AudioPart | FilePart | Mapping[str, Any] | str | Path
-Prompt = str | MessageLike | PartLike | Sequence[MessageLike] | Sequence[PartLike]
+Prompt = str | MessageLike | PartLike | Sequence[MessageLike | PartLike]
 """The forms of a prompt, which the docstring of this module shows."""
 
 
@@ -191,31 +197,41 @@ def to_messages(prompt: Any) -> Any:
         if not prompt.strip():
             raise ValueError("the prompt is empty; give an instruction or a question")
         return [{"role": "user", "content": prompt}]
-    if isinstance(prompt, RequestModel | Mapping | Path):
+    if isinstance(prompt, BaseModel | Mapping | Path):
         prompt = [prompt]
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes | bytearray):
         raise ValueError(
             f"a prompt is a string, a list of strings and parts, or a list of messages, not {type(prompt).__name__}"
         )
-    items = list(cast("Sequence[Any]", prompt))
-    if not items:
+    messages: list[Any] = []
+    before = None
+    for role, group in groupby(cast("Sequence[Any]", prompt), _role_of):
+        if (before, role) in (("user", _BARE), (_BARE, "user")):
+            field = f"messages.{len(messages) - (role == 'user')}"
+            raise InvalidRequest(
+                f"{field}: a bare string or part beside a user message; write user(…), or assistant(…) for an answer",
+                field=field,
+            )
+        before = role
+        if role is not _BARE:
+            messages += [item if isinstance(item, RequestModel | Mapping) else as_request(item) for item in group]
+            continue
+        items = list(group)
+        is_text = len(items) == 1 and isinstance(items[0], str) and not _URL_ALONE.fullmatch(items[0])
+        content = items[0] if is_text else _parts(items, f"messages.{len(messages)}.content")
+        messages.append({"role": "user", "content": content})
+    if not messages:
         raise ValueError("no messages; give at least one")
-    are_messages = [_is_message(item) for item in items]
-    if all(are_messages):
-        return items
-    if any(are_messages):
-        raise ValueError("messages and bare parts are mixed; put the parts into user(...)")
-    if len(items) == 1 and isinstance(items[0], str) and not _URL_ALONE.fullmatch(items[0]):
-        return [{"role": "user", "content": items[0]}]
-    return [{"role": "user", "content": _parts(items, "messages.0.content")}]
+    return messages
 
 
-def _is_message(item: Any) -> bool:
-    return (
-        "role" in type(item).model_fields
-        if isinstance(item, RequestModel)
-        else isinstance(item, Mapping) and "role" in item
-    )
+_BARE = object()
+
+
+def _role_of(item: Any) -> Any:
+    if isinstance(item, BaseModel):
+        return getattr(item, "role", _BARE)
+    return cast("Mapping[str, Any]", item).get("role", _BARE) if isinstance(item, Mapping) else _BARE
 
 
 def _content(items: Sequence[Any]) -> Any:
@@ -232,7 +248,13 @@ def _part(item: Any, field: str) -> Any:
 
     if isinstance(item, Path) or (isinstance(item, str) and _URL_ALONE.fullmatch(item)):
         return part_of(item, field)
-    return {"type": "text", "text": item} if isinstance(item, str) else item
+    if not isinstance(item, str | RequestModel | Mapping):
+        raise InvalidRequest(
+            f"{field}: {type(item).__name__} is neither text, an attachment nor a message; the message of an answer is "
+            "generation.completion.choices[0].message",
+            field=field,
+        )
+    return {"type": "text", "text": item} if isinstance(item, str) else cast("Any", item)
 
 
 def system(*content: PartLike) -> SystemMessage:
@@ -279,7 +301,38 @@ def assistant(*content: PartLike, tool_calls: Sequence[ToolCall | Mapping[str, A
     return _message(AssistantMessage, fields if tool_calls is None else {**fields, "tool_calls": tuple(tool_calls)})
 
 
-_HELPERS = {"image_url": "image", "video_url": "video", "audio_url": "audio", "file_url": "document"}
+def tool(call: ToolCall | Mapping[str, Any] | str, result: Any) -> ToolMessage:
+    """Return the result of a tool call.
+
+    Args:
+        call: The tool call, or its id.
+        result: Text; or JSON data or a pydantic model, which is sent as JSON text.
+
+    Raises:
+        InvalidRequest: The call has no id, or the result cannot be sent.
+
+    Example:
+        `[user("Weather?"), answer.completion.choices[0].message, tool(answer.tool_calls[0], {"degrees": 7})]`
+    """
+    call_id = call.id if isinstance(call, ToolCall) else call.get("id") if isinstance(call, Mapping) else call
+    if not isinstance(cast("Any", call_id), str) or not call_id:
+        raise InvalidRequest("call: give a tool call of an answer, or its id", field="call")
+    try:
+        text = (
+            result
+            if isinstance(result, str)
+            else json.dumps(result, ensure_ascii=False, allow_nan=False, default=_data)
+        )
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"result: cannot be sent ({error}); give text or JSON data", field="result") from None
+    return ToolMessage(content=text, tool_call_id=call_id)
+
+
+def _data(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is no JSON data")
 
 
 def _message(kind: type[Any], fields: dict[str, Any]) -> Any:
@@ -315,49 +368,12 @@ def refuse_foreign_file(attachment: Attachment, path: str) -> None:
         InvalidRequest: It is.
     """
     if not attachment.may_be_sent:
-        helper = _HELPERS.get(path.split(".")[-1], "image")
+        helper = MEDIA_HELPERS.get(path.split(".")[-1], "image")
         raise InvalidRequest(
             f"{path}.url: {attachment.url[:80]!r} is a local file, which is not read where its URL comes as data; "
             f"write {helper}(Path(…)) to send it",
             field=f"{path}.url",
         )
-
-
-def as_invalid_request(error: ValidationError) -> InvalidRequest:
-    """Return the error that names the first wrong field by its path in the body.
-
-    Args:
-        error: What pydantic found.
-    """
-    known = {"system", "user", "assistant", "tool", "text", "image_url", "video_url", "audio_url", "file_url"}
-    found: list[tuple[str, str, bool]] = []
-    for item in error.errors(include_url=False, include_context=False):
-        path = _body_path(item["loc"], known)
-        message = item["msg"].removeprefix("Value error, ")
-        if not path and ": " in message:
-            path, message = message.split(": ", 1)
-        if item["type"] == "string_pattern_mismatch" or (item["type"] == "missing" and path.endswith(".url")):
-            helper = _HELPERS.get(path.split(".")[-2], "image")
-            message = f"a part needs a URL: http(s)://…, data:…, or a local file through {helper}(Path(…))"
-        elif item["type"] == "missing":
-            message = "is missing; give it"
-        found.append((path, message, item["type"] in {"string_type", "tuple_type"}))
-    # A union reports each of its alternatives: the one that was meant failed deepest, or not by its type.
-    path, message, _ = min(found, key=lambda entry: (-entry[0].count("."), entry[2]))
-    return InvalidRequest(f"{path}: {message}" if path else message, field=path or None)
-
-
-def _body_path(location: tuple[int | str, ...], tags: set[str]) -> str:
-    # pydantic's location also names the alternatives of unions.
-    names: list[str] = []
-    for index, name in enumerate(location):
-        previous = location[index - 1] if index else None
-        if isinstance(name, str) and (name in tags and isinstance(previous, int)):
-            continue
-        if isinstance(name, str) and (name in {"str", "constrained-str", "int", "float"} or "[" in name):
-            continue
-        names.append(str(name))
-    return ".".join(names)
 
 
 # Results that version 0.1.0 stored name these classes by this path.

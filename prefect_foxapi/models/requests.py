@@ -12,14 +12,13 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from prefect_foxapi.compatibility import keep_stored_path
 from prefect_foxapi.errors import InvalidRequest, UnsupportedContent
 from prefect_foxapi.models.account import Capabilities
-from prefect_foxapi.models.base import RequestModel
+from prefect_foxapi.models.base import RequestModel, as_invalid_request
 from prefect_foxapi.models.messages import (
     Attachment,
     AttachmentPart,
     Message,
     Prompt,
     TextPart,
-    as_invalid_request,
     attachments_of,
     refuse_foreign_file,
     to_messages,

@@ -60,7 +60,8 @@ async def _generate(
         prompt: A string; a list of strings and attachments (`image(…)`, …, a `Path`, a URL); or a list of messages.
         model: Name of the model.
         credentials: A block, the name of a saved block, or None for `FOXAPI_API_KEY`.
-        output_type: A pydantic model, or any type that pydantic's TypeAdapter takes. `parsed` is an instance of it.
+        output_type: A pydantic model, or any type that pydantic's TypeAdapter takes. `parsed` is an instance of it,
+            or None where the answer calls a tool.
         timeout: Seconds to wait, or None. After a timeout the generation goes on and can be collected.
         sample: Another number makes another generation of the same request.
         stream: Read the answer while it is written. The reasoning of a thinking model is in the stream only.
@@ -298,7 +299,9 @@ def _finished(generation: Generation[Any], output_type: Any) -> Generation[Any]:
     if generation.completion is None and (transaction := get_transaction()) is not None:
         # Links to media expire after a day. Prefect would keep them without limit.
         transaction.write_on_commit = False
-    return generation if output_type is None else _parsed(generation, output_schema(output_type))
+    if output_type is None or (generation.completion and generation.completion.choices[0].message.calls_tool):
+        return generation
+    return _parsed(generation, output_schema(output_type))
 
 
 def _parsed(generation: Generation[Any], schema: OutputSchema) -> Generation[Any]:

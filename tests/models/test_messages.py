@@ -229,7 +229,7 @@ WRONG: list[tuple[Any, dict[str, Any], str | None, str]] = [
     (5, {}, "messages", "not int"),
     (b"bytes", {}, "messages", "not bytes"),
     ([5], {}, "messages.0.content.0", ""),
-    (["text", user("message")], {}, "messages", "mixed"),
+    (["text", user("message")], {}, "messages.0", "user(…)"),
     ([{"role": "user"}], {}, "messages.0.content", "is missing; give it"),
     ([{"role": "user", "content": ""}], {}, "messages.0.content", "at least 1"),
     ([{"role": "user", "content": []}], {}, "messages.0.content", "at least 1"),

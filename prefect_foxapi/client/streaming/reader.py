@@ -11,8 +11,10 @@ from httpx_sse import ServerSentEvent
 from pydantic import BaseModel, ValidationError
 
 from prefect_foxapi.client.streaming.accumulator import Accumulator
+from prefect_foxapi.client.streaming.resumption import ReceivedChunks, Resumption
 from prefect_foxapi.client.streaming.sse import MAX_EVENT, read_events
 from prefect_foxapi.errors import UnreadableResponse
+from prefect_foxapi.models.base import LenientCount
 from prefect_foxapi.models.completions import ChatCompletionChunk
 
 M = TypeVar("M", bound=BaseModel)
@@ -26,7 +28,7 @@ _CHUNK_TYPES = frozenset({"chunk", "message"})
 
 
 class _Done(BaseModel):
-    total_chunks: int | None = None
+    total_chunks: LenientCount = None
 
 
 class StreamReader:
@@ -58,6 +60,8 @@ class StreamReader:
         self._max_event = max_event
         self._max_answer = max_answer
         self._size = 0
+        self._connections = 0
+        self._received = ReceivedChunks()
 
     @property
     def offset(self) -> int:
@@ -68,16 +72,18 @@ class StreamReader:
     def complete(self) -> bool:
         """Whether the answer is whole: `done` was received, and its number of chunks is that of the chunks here.
 
-        A stream that is finished without failure and not complete has lost chunks. Only the generation itself has the
-        whole answer then.
+        A stream that is finished without failure and not complete has lost or repeated chunks. Only the generation
+        itself has the whole answer then. Without a number, an answer over several connections does not count as whole.
         """
-        return self.finished and self.failure is None and self.total_chunks in (None, self.offset)
+        counted = self._connections <= 1 if self.total_chunks is None else self.total_chunks == self.offset
+        return self.finished and self.failure is None and counted
 
     async def read(self, response: httpx.Response) -> AsyncGenerator[ChatCompletionChunk, None]:
         """Yield the chunks of one connection, which was opened at `offset`, until it ends or the stream is finished.
 
         A chunk counts as received when it is yielded. What was not iterated over comes again with the next connection,
-        and so does an event that the connection left incomplete.
+        and so does an event that the connection left incomplete. A connection that begins anew, although it was opened
+        at an offset, yields only what was not received before.
 
         Args:
             response: A response whose body was not read yet.
@@ -86,12 +92,16 @@ class StreamReader:
             UnreadableResponse: An event is too large or is not what its type says, or the whole stream is too large.
                 The chunks before that were yielded.
         """
+        self._connections += 1
+        resumption = Resumption(self._received)
         async with aclosing(read_events(response, max_event=self._max_event)) as events:
             async for event in events:
                 chunk = self._interpret(event)
-                if chunk is not None:
-                    self.answer.add(chunk)
-                    yield chunk
+                new = [] if chunk is None else resumption.take(chunk)
+                for each in new if not self.finished else resumption.rest(self.total_chunks):
+                    self._received.add(each)
+                    self.answer.add(each)
+                    yield each
                 if self.finished:
                     return
 
@@ -100,7 +110,7 @@ class StreamReader:
         if self._size > self._max_answer:
             raise UnreadableResponse(f"The stream has more than {self._max_answer} characters")
         if event.event == "done":
-            self.total_chunks = _parsed(_Done, event).total_chunks if event.data else None
+            self.total_chunks = _count_of(event.data)
             self.finished = True
         elif event.event == "error":
             self._fail(event.data)
@@ -118,6 +128,14 @@ class StreamReader:
     def _fail(self, data: str) -> None:
         self.failure = _failure_message(data)
         self.finished = True
+
+
+def _count_of(data: str) -> int | None:
+    # The event ends the stream whatever its data is.
+    try:
+        return _Done.model_validate_json(data).total_chunks
+    except ValidationError:
+        return None
 
 
 class _Failure(BaseModel):

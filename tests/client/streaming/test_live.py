@@ -34,6 +34,7 @@ from prefect_foxapi.hooks import HookEvent, StreamFellBackToPolling, StreamResul
 from prefect_foxapi.models.completions import ChatCompletionChunk
 from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.tasks.event_loop import close_background
+from tests.support.callbacks import Taken
 
 ROOT = Path(__file__).parents[3]
 THINKING = "gemini-3-pro-preview"
@@ -75,29 +76,6 @@ def credentials_of(emulator: Emulator) -> FoxAPICredentials:
 async def submitted(client: FoxAPIClient, prompt: str = "boxers", **further: Any) -> GenerationSnapshot:
     body = {"model": THINKING, "messages": [{"role": "user", "content": prompt}], "stream": True, **further}
     return await client.submit(body)
-
-
-class Taken:
-    """An `on_delta` that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.chunks: list[ChatCompletionChunk] = []
-
-    def __call__(self, chunk: ChatCompletionChunk) -> None:
-        self.chunks.append(chunk)
-
-    @property
-    def plain(self) -> list[dict[str, Any]]:
-        """Without the time of sending."""
-        return [{k: v for k, v in chunk.model_dump().items() if k != "emulated_at"} for chunk in self.chunks]
-
-    @property
-    def text(self) -> str:
-        return "".join(chunk.text for chunk in self.chunks)
-
-    @property
-    def reasoning(self) -> str:
-        return "".join(chunk.reasoning for chunk in self.chunks)
 
 
 async def streamed(client: FoxAPIClient, generation_id: str, **options: Any) -> tuple[StreamReader, Taken]:
