@@ -6,9 +6,13 @@ import base64
 import binascii
 import hashlib
 import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
@@ -20,6 +24,9 @@ _BLOCK = 1024 * 1024
 _REMEMBERED_DIGESTS = 4096
 _HEAD = 16
 _TEXT = "text/plain"
+# Nanoseconds within which two changes can have the same time: the tick of a kernel's clock, and on file systems that
+# keep whole seconds, two seconds.
+_TICK, _COARSE_TICK, _SECOND = 50_000_000, 2_000_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -82,14 +89,20 @@ def check_file(path: Path, field: str) -> os.stat_result:
     Raises:
         InvalidRequest: The file does not exist, is empty, or cannot be read.
     """
+    with _opened(path, field) as file:
+        return os.fstat(file.fileno())
+
+
+@contextmanager
+def _opened(path: Path, field: str) -> Generator[BinaryIO, None, None]:
     try:
-        found = path.stat()
-        if not path.is_file():
+        # Before it is opened: opening a pipe waits for someone to write to it.
+        if path.exists() and not path.is_file():
             raise InvalidRequest(f"{field}: {path} is not a file", field=field)
-        if found.st_size == 0:
-            raise InvalidRequest(f"{field}: {path} is empty", field=field)
-        with path.open("rb"):
-            return found
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise InvalidRequest(f"{field}: {path} is empty", field=field)
+            yield file
     except FileNotFoundError:
         raise InvalidRequest(f"{field}: there is no file {path}", field=field) from None
     except OSError as error:
@@ -102,7 +115,10 @@ def local_path(url: str) -> Path:
 
 
 def file_digest(path: Path, field: str = "file") -> str:
-    """Return the SHA-256 of a file, which is cached until the file changes.
+    """Return the SHA-256 of a file, which is remembered until the file changes.
+
+    A change is noticed by the size, the inode and its times. Programs cannot set the time of the last change of an
+    inode, so a file that is rewritten in place with its former size and modification time is read again.
 
     Args:
         path: The file.
@@ -115,18 +131,28 @@ def file_digest(path: Path, field: str = "file") -> str:
 
 
 def _digest_and_head(path: Path, field: str) -> tuple[str, bytes]:
-    found = check_file(path, field)
-    return _remembered_digest(path, found.st_size, found.st_mtime_ns, found.st_ino)
-
-
-@lru_cache(maxsize=_REMEMBERED_DIGESTS)
-def _remembered_digest(path: Path, size: int, modified: int, inode: int) -> tuple[str, bytes]:
-    digest, head = hashlib.sha256(), b""
-    with path.open("rb") as file:
+    now = time.time_ns()
+    with _opened(path, field) as file:
+        found = os.fstat(file.fileno())
+        remembered = _memory_of(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if remembered:
+            return remembered[0]
+        digest, head = hashlib.sha256(), b""
         while block := file.read(_BLOCK):
             digest.update(block)
             head = head or block[:_HEAD]
-    return digest.hexdigest(), head
+    result = digest.hexdigest(), head
+    # A file that has just changed can change once more at what is the same time for its file system.
+    tick = _TICK if found.st_ctime_ns % _SECOND else _COARSE_TICK
+    if found.st_ctime_ns + tick < now:
+        remembered.append(result)
+    return result
+
+
+@lru_cache(maxsize=_REMEMBERED_DIGESTS)
+def _memory_of(*status: int) -> list[tuple[str, bytes]]:
+    """Return the list that holds the digest of a file of this status, once it is known."""
+    return []
 
 
 def inline_content(url: str, field: str = "url") -> tuple[str, bytes]:
