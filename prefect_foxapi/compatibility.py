@@ -15,7 +15,7 @@ _PACKAGE = __package__ or "prefect_foxapi"
 
 # Where the names of each module of 0.1.0 are now, for the modules that are gone or have become packages.
 _MOVED = {
-    "attachments": ("models.attachments",),
+    "attachments": ("models.attachments", "models.content.digests"),
     "background": ("tasks.event_loop",),
     "catalogue": ("models.requests", "models.account"),
     "identity": ("models.generation_key", "models.requests", "tasks.caching"),
@@ -23,7 +23,7 @@ _MOVED = {
     "messages": ("models.messages", "models.requests"),
     "models": ("models.base", "models.completions", "models.account", "models.generations"),
     "origin": ("client.config",),
-    "output": ("models.structured_output",),
+    "output": ("models.structured_output", "models.output.schema"),
     "pairs": ("tasks.factory",),
     "policies": ("client.poll_policy", "client.retry", "models.base"),
     "responses": ("client.responses", "redaction"),

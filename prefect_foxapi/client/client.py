@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import mimetypes
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -26,9 +25,11 @@ from prefect_foxapi.client.streaming.reconnect import DEFAULT_SILENCE, read_stre
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.hooks import Hook
 from prefect_foxapi.models.account import Capabilities, Credits, Model, UploadedFile
-from prefect_foxapi.models.attachments import check_file, is_file_url
+from prefect_foxapi.models.attachments import is_file_url
 from prefect_foxapi.models.base import checked_generation_id
 from prefect_foxapi.models.completions import ChatCompletionChunk
+from prefect_foxapi.models.content.digests import check_file
+from prefect_foxapi.models.content.media_types import UNKNOWN, media_type_of
 from prefect_foxapi.models.generations import GenerationSnapshot
 from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest
 
@@ -300,7 +301,7 @@ class FoxAPIClient:
                 if not isinstance(source, Path):
                     data = await self._session.send("POST", path, json={**fields, "auto_cleanup": auto_cleanup})
                 else:
-                    media_type = mimetypes.guess_type(name or source.name)[0] or "application/octet-stream"
+                    media_type = media_type_of(name or source.name) or UNKNOWN
                     with source.open("rb") as file:
                         form = {**fields, "auto_cleanup": "true" if auto_cleanup else "false"}
                         data = await self._session.send("POST", path, form=form, file=(source.name, file, media_type))

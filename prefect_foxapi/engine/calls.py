@@ -11,6 +11,7 @@ from prefect_foxapi.client.config import ClientConfig
 from prefect_foxapi.client.waiter import WaitOptions
 from prefect_foxapi.ledger.records import Claimant, GenerationIdentity
 from prefect_foxapi.models.completions import Usage
+from prefect_foxapi.models.content.digests import ContentDigest
 from prefect_foxapi.models.generation_key import salted_key
 from prefect_foxapi.models.generations import Generation, GenerationSnapshot, Origin
 from prefect_foxapi.models.requests import GenerationRequest
@@ -48,27 +49,34 @@ class GenerationCall:
         config: Key and base URL of the service, and how to talk to it.
         account: The account that pays.
         key: The generation key.
-        digests: SHA-256 of the local attachments, by URL.
+        digests: What identifies the local and inline attachments, by URL.
         cache_scope: How far the call shares results.
         claimant: Process and Prefect run of the caller.
         on_ambiguous: What to do where it cannot be determined whether an earlier submission was accepted.
         wait: How to wait for the result.
+        former_key: Another key that version 0.1.0 made of the same request, or None.
     """
 
     request: GenerationRequest
     config: ClientConfig
     account: str
     key: str
-    digests: dict[str, str]
+    digests: dict[str, ContentDigest]
     cache_scope: CacheScope
     claimant: Claimant
     on_ambiguous: Literal["raise", "resubmit"] = "raise"
     wait: WaitOptions = field(default_factory=WaitOptions)
+    former_key: str | None = None
 
     @property
     def paid_key(self) -> str:
         """The key under which the payment of this call stands in the ledger."""
         return self.cache_scope.key_for(self.key)
+
+    @property
+    def former_paid_key(self) -> str | None:
+        """The key under which version 0.1.0 may have paid for this call, where it is another one."""
+        return None if self.former_key is None else self.cache_scope.key_for(self.former_key)
 
     def identity(self, key: str) -> GenerationIdentity:
         """Return the identity of this call's generation in the ledger, under a key."""

@@ -92,7 +92,7 @@ class GenerationEngine:
             GenerationFailed: The same task run paid for it before, and it failed.
         """
         asked_at, delay, joined = self.ledger.clock(), _FIRST_LOOKUP_DELAY, False
-        row = await self._rows.load(call.paid_key)
+        row = await self._find(call)
         while True:
             if row is None or row.is_claimable(self.ledger.clock(), call.cache_scope.max_age):
                 paid = await self._pay(call, asked_at)
@@ -104,7 +104,7 @@ class GenerationEngine:
             joined = True
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LAST_LOOKUP_DELAY)
-            row = await self._rows.load(call.paid_key)
+            row = await self._find(call)
 
     async def collect(self, config: ClientConfig, ref: GenerationRef, wait: WaitOptions) -> Generation[Any]:
         """Wait for a generation that was submitted earlier.
@@ -128,6 +128,19 @@ class GenerationEngine:
                 ref = replace(ref, age=age, model=ref.model or row.model)
             result = await self._collector.collect(client, ref, wait)
         return self._completed(result.generation(origin=origin, latency=time.monotonic() - started), ref.key)
+
+    async def _find(self, call: GenerationCall) -> Submission | None:
+        """Return the row of a call: that of its key, or that of its former key where only this one answers."""
+        if call.former_paid_key is None:
+            return await self._rows.load(call.paid_key)
+        row, former = await asyncio.gather(self._rows.load(call.paid_key), self._rows.load(call.former_paid_key))
+        if former is None or (row is not None and row.state is not State.FAILED):
+            return row
+        now = self.ledger.clock()
+        is_ambiguous = former.state is State.AMBIGUOUS or former.is_overdue(now)
+        if is_ambiguous and not former.permitted and call.on_ambiguous == "raise":
+            raise _ambiguous(former)
+        return row if former.is_claimable(now, call.cache_scope.max_age) else former
 
     async def _pay(self, call: GenerationCall, asked_at: float) -> PaidGeneration | Submission:
         """Claim the key and submit. Returns the ledger's row where the claim is not granted."""
@@ -184,15 +197,7 @@ class GenerationEngine:
 
     def _found(self, row: Submission, call: GenerationCall, *, joined: bool) -> PaidGeneration:
         if row.state is State.AMBIGUOUS:
-            raise AmbiguousSubmission(
-                f"submission {row.key[:12]} by {row.claimant} may have been accepted and billed; this cannot be "
-                f'determined ({row.reason}). on_ambiguous="resubmit" pays again, and so does, once, '
-                f'settle({row.key[:12]!r}, "allow_resubmit")',
-                key=row.key,
-                generation_id=row.generation_id,
-                submitted_at=row.claimed_at,
-                submitted_by=str(row.claimant),
-            )
+            raise _ambiguous(row)
         if row.state is State.FAILED:
             raise failure_of(row.generation_id or "unknown", row.error, key=row.key)
         if row.generation_id is None:
@@ -211,6 +216,19 @@ class GenerationEngine:
         if owner.process == caller.process or (owner.flow_run_id and owner.flow_run_id == caller.flow_run_id):
             return "resumed"
         return "resumed" if owner.host == caller.host and not _is_alive(owner.pid) else "joined"
+
+
+def _ambiguous(row: Submission) -> AmbiguousSubmission:
+    reason = row.reason or "no answer was recorded by its deadline"
+    return AmbiguousSubmission(
+        f"submission {row.key[:12]} by {row.claimant} may have been accepted and billed; this cannot be "
+        f'determined ({reason}). on_ambiguous="resubmit" pays again, and so does, once, '
+        f'settle({row.key[:12]!r}, "allow_resubmit")',
+        key=row.key,
+        generation_id=row.generation_id,
+        submitted_at=row.claimed_at,
+        submitted_by=str(row.claimant),
+    )
 
 
 @contextmanager

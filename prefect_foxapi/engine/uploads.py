@@ -11,7 +11,7 @@ from prefect_foxapi.client.client import FoxAPIClient
 from prefect_foxapi.errors import AuthenticationError, FoxAPIError, InvalidRequest
 from prefect_foxapi.hooks import CapabilitiesUnavailable, Hook, emit
 from prefect_foxapi.models.account import Capabilities, UploadedFile
-from prefect_foxapi.models.attachments import file_digest, inline_content, local_path
+from prefect_foxapi.models.content.digests import ContentDigest, file_digest, inline_content, local_path
 from prefect_foxapi.models.requests import GenerationRequest, check_content
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AttachmentUploader:
     async def prepare(
         self,
         request: GenerationRequest,
-        digests: dict[str, str],
+        digests: dict[str, ContentDigest],
         *,
         client: FoxAPIClient,
         ledger: Ledger,
@@ -63,20 +63,24 @@ class AttachmentUploader:
         )
         return request.with_attachments(dict(zip(large, uploaded, strict=True)))
 
-    async def _uploaded(self, url: str, digest: str, *, client: FoxAPIClient, ledger: Ledger, account: str) -> str:
-        identity = (digest, account, client.base_url)
+    async def _uploaded(
+        self, url: str, digest: ContentDigest, *, client: FoxAPIClient, ledger: Ledger, account: str
+    ) -> str:
+        # FoxAPI keeps the media type of an upload: equal bytes of another type are another upload.
+        content = f"{digest.media_type} {digest.sha256}"
+        identity = (content, account, client.base_url)
         lock = self._uploading.setdefault(identity, asyncio.Lock())
         try:
             async with lock:
-                known = await ledger.find_upload(digest, account=account, base_url=client.base_url)
+                known = await ledger.find_upload(content, account=account, base_url=client.base_url)
                 if known is not None:
                     return known
                 if url.startswith("data:"):
                     uploaded = await client.upload(inline_content(url)[1])
                 else:
-                    uploaded = await _upload_file(local_path(url), digest, client)
+                    uploaded = await _upload_file(local_path(url), digest.sha256, client)
                 await ledger.remember_upload(
-                    digest,
+                    content,
                     account=account,
                     base_url=client.base_url,
                     url=uploaded.url,

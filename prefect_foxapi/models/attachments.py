@@ -1,4 +1,4 @@
-"""Attachments: functions that return parts for them, their digests, and their bytes.
+"""Attachments: functions that return parts for them.
 
 A local file is a `file://` URL until it is uploaded. A `Path` has to name it: a URL that comes as data is refused.
 """
@@ -6,21 +6,17 @@ A local file is a `file://` URL until it is uploaded. A `Path` has to name it: a
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
-import mimetypes
-import os
 import re
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.base import shown
+from prefect_foxapi.models.content.digests import check_file, inline_content
+from prefect_foxapi.models.content.media_types import HELPERS, declared_media_type
 from prefect_foxapi.models.messages import (
     Attachment,
     AttachmentPart,
@@ -28,25 +24,8 @@ from prefect_foxapi.models.messages import (
     FilePart,
     ImagePart,
     VideoPart,
-    refuse_foreign_file,
 )
 
-_BLOCK = 1024 * 1024
-_REMEMBERED_DIGESTS = 4096
-
-# The helper for a file name. Not by `mimetypes`, whose tables differ between machines and versions of Python: the kind
-# of a part belongs to the generation key.
-_HELPERS_BY_EXTENSION = {
-    **dict.fromkeys((".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png"), "image"),
-    **dict.fromkeys((".svg", ".tif", ".tiff", ".webp"), "image"),
-    **dict.fromkeys((".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv"), "video"),
-    **dict.fromkeys((".webm", ".wmv"), "video"),
-    **dict.fromkeys((".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav"), "audio"),
-    **dict.fromkeys((".wma",), "audio"),
-    **dict.fromkeys((".csv", ".doc", ".docx", ".epub", ".htm", ".html", ".json", ".md", ".odp", ".ods"), "document"),
-    **dict.fromkeys((".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".tsv", ".txt", ".xls", ".xlsx", ".xml"), "document"),
-    **dict.fromkeys((".yaml", ".yml", ".zip"), "document"),
-}
 _HELPERS_BY_TYPE = {"image": "image", "video": "video", "audio": "audio", "application": "document", "text": "document"}
 
 # Contents of these extensions can be of two kinds: containers of video or sound, and drawings in XML.
@@ -147,7 +126,7 @@ def part_of(source: str | Path, field: str) -> AttachmentPart:
 
 def _helper_for(source: str | Path) -> str | None:
     if isinstance(source, Path):
-        return _HELPERS_BY_EXTENSION.get(source.suffix.lower())
+        return HELPERS.get(source.suffix.lower())
     if is_file_url(source):
         # Any helper refuses it, with the remedy.
         return "document"
@@ -158,7 +137,7 @@ def _helper_for(source: str | Path) -> str | None:
         path = unquote(urlsplit(source).path)
     except ValueError:
         return None
-    return _HELPERS_BY_EXTENSION.get(PurePosixPath(path).suffix.lower())
+    return HELPERS.get(PurePosixPath(path).suffix.lower())
 
 
 def _check_kind(helper: str, head: bytes, said: str) -> None:
@@ -175,12 +154,12 @@ def _check_kind(helper: str, head: bytes, said: str) -> None:
         return
     # Of the best matches, those whose kind is known. Some extensions come without their dot.
     best = [f".{match.extension.lstrip('.')}" for match in matches if match.confidence == sure]
-    known = [extension for extension in best if extension in _HELPERS_BY_EXTENSION]
-    kinds = {kind for each in known for kind in _TWO_KINDS.get(each, _HELPERS_BY_EXTENSION[each]).split()}
+    known = [extension for extension in best if extension in HELPERS]
+    kinds = {kind for each in known for kind in _TWO_KINDS.get(each, HELPERS[each]).split()}
     if kinds and helper not in kinds:
         raise InvalidRequest(
             f"{helper}: the content of {said} is that of a {known[0]} file; "
-            f"write {_HELPERS_BY_EXTENSION[known[0]]}(…), or give another file",
+            f"write {HELPERS[known[0]]}(…), or give another file",
             field=helper,
         )
 
@@ -191,7 +170,7 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
         if not content:
             raise InvalidRequest(f"{helper}: the bytes are empty", field=helper)
         _check_kind(helper, content[:_HEAD], "the bytes")
-        media_type = mimetypes.guess_type(name or "")[0]
+        media_type = declared_media_type(name or "")
         if media_type is None:
             raise InvalidRequest(
                 f"{helper}: the media type of the bytes is unknown; give a file name with a known extension, "
@@ -234,101 +213,6 @@ def _attachment(helper: str, source: Any, name: str | None) -> Attachment:
     )
 
 
-def check_file(path: Path, field: str) -> os.stat_result:
-    """Check that a local file can be sent, and return its status.
-
-    Args:
-        path: The file.
-        field: The field that an error names.
-
-    Raises:
-        InvalidRequest: The file does not exist, is empty, or cannot be read.
-    """
-    try:
-        found = path.stat()
-        if not path.is_file():
-            raise InvalidRequest(f"{field}: {path} is not a file", field=field)
-        if found.st_size == 0:
-            raise InvalidRequest(f"{field}: {path} is empty", field=field)
-        with path.open("rb"):
-            return found
-    except FileNotFoundError:
-        raise InvalidRequest(f"{field}: there is no file {path}", field=field) from None
-    except OSError as error:
-        raise InvalidRequest(f"{field}: {path} cannot be read ({error.strerror})", field=field) from error
-
-
 def is_file_url(text: str) -> bool:
     """Return whether a text is a `file:` URL, in any spelling."""
     return text.strip().lower().startswith("file:")
-
-
-def local_path(url: str) -> Path:
-    """Return the path of a `file://` URL."""
-    return Path(url2pathname(urlsplit(url).path))
-
-
-def file_digest(path: Path, field: str = "file") -> str:
-    """Return the SHA-256 of a file, which is cached until the file changes.
-
-    Args:
-        path: The file.
-        field: The field that an error names.
-
-    Raises:
-        InvalidRequest: The file does not exist, is empty, or cannot be read.
-    """
-    found = check_file(path, field)
-    return _file_digest(path, found.st_size, found.st_mtime_ns, found.st_ino)
-
-
-@lru_cache(maxsize=_REMEMBERED_DIGESTS)
-def _file_digest(path: Path, size: int, modified: int, inode: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def inline_content(url: str, field: str = "url") -> tuple[str, bytes]:
-    """Return the media type and the bytes of a `data:` URI.
-
-    Args:
-        url: The URI.
-        field: The field that an error names.
-
-    Raises:
-        InvalidRequest: The URI is not valid, or it is empty.
-    """
-    head, comma, payload = url.removeprefix("data:").partition(",")
-    *described, last = head.split(";")
-    try:
-        if last.strip().lower() == "base64":
-            content = base64.b64decode(unquote_to_bytes(payload), validate=True)
-        else:
-            described.append(last)
-            content = unquote_to_bytes(payload)
-    except binascii.Error as error:
-        raise InvalidRequest(f"{field}: a data URI whose base64 is broken ({error})", field=field) from None
-    if not comma or not content:
-        raise InvalidRequest(f"{field}: a data URI without content", field=field)
-    return (described[0] if described else "") or "text/plain", content
-
-
-def attachment_digest(attachment: Attachment, field: str) -> str | None:
-    """Return the SHA-256 of a local or inline attachment, or None for one that is elsewhere.
-
-    Args:
-        attachment: The attachment.
-        field: The field that an error names.
-
-    Raises:
-        InvalidRequest: The bytes cannot be read, or the URL of a local file came as data.
-    """
-    refuse_foreign_file(attachment, field)
-    if attachment.is_local:
-        return file_digest(local_path(attachment.url), field)
-    if attachment.is_inline:
-        return hashlib.sha256(inline_content(attachment.url, field)[1]).hexdigest()
-    return None

@@ -1,7 +1,7 @@
 """The generation key, which is equal for equal requests.
 
-It is the SHA-256 of the canonical JSON of all that decides the answer. A local attachment counts by the digest of its
-bytes, not by its path, its name, or the URL of its upload.
+It is the SHA-256 of the canonical JSON of all that decides the answer. A local or inline attachment counts by the
+digest of its bytes and the media type with which they are sent, not by its path, its name, or the URL of its upload.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.attachments import attachment_digest
 from prefect_foxapi.models.base import shown
+from prefect_foxapi.models.content.digests import ContentDigest, content_digest
+from prefect_foxapi.models.content.media_types import implied_media_type
 from prefect_foxapi.models.messages import refuse_foreign_file
 from prefect_foxapi.models.requests import SUBMIT_PATH, GenerationRequest, KeyRole
 
@@ -44,8 +45,8 @@ NOT_IN_THE_KEY = frozenset(
 )
 
 
-def digests_of(request: GenerationRequest) -> dict[str, str]:
-    """Return the SHA-256 of each local or inline attachment, by URL. This reads files, which blocks an event loop.
+def digests_of(request: GenerationRequest) -> dict[str, ContentDigest]:
+    """Return what identifies each local or inline attachment, by URL. This reads files, which blocks an event loop.
 
     Args:
         request: The request.
@@ -53,11 +54,11 @@ def digests_of(request: GenerationRequest) -> dict[str, str]:
     Raises:
         InvalidRequest: A file is missing, empty, unreadable or named by data, or a data URI is broken.
     """
-    digests: dict[str, str] = {}
+    digests: dict[str, ContentDigest] = {}
     for path, part in request.attachments():
         refuse_foreign_file(part.attachment, path)
         url = part.attachment.url
-        if url not in digests and (digest := attachment_digest(part.attachment, path)):
+        if url not in digests and (digest := content_digest(part.attachment, path)):
             digests[url] = digest
     return digests
 
@@ -69,7 +70,7 @@ def generation_key(
     base_url: str,
     sample: int = 0,
     path: str = SUBMIT_PATH,
-    digests: Mapping[str, str] | None = None,
+    digests: Mapping[str, ContentDigest] | None = None,
 ) -> str:
     """Return the key of a request: 64 hex digits, equal in all processes, on all machines and Python versions.
 
@@ -86,16 +87,50 @@ def generation_key(
     """
     if not isinstance(cast("Any", sample), int) or sample.bit_length() > _SAMPLE_BITS:
         raise InvalidRequest(f"sample: {shown(sample)} is not a whole number; give 0, 1, 2, …", field="sample")
+    body = _canonical_body(request.body(), digests_of(request) if digests is None else digests)
+    match body.get("stop"):
+        case [alone]:
+            # FoxAPI treats a text and a list of that text alone as equal.
+            body["stop"] = alone
+        case _:
+            pass
+    return _key(account=account, base_url=base_url, path=path, sample=int(sample), body=body)
+
+
+def former_key(
+    request: GenerationRequest,
+    *,
+    account: str,
+    base_url: str,
+    sample: int = 0,
+    path: str = SUBMIT_PATH,
+    digests: Mapping[str, ContentDigest] | None = None,
+) -> str | None:
+    """Return the other key that version 0.1.0 made of a request, or None.
+
+    That version kept `stop=["a"]` apart from `stop="a"`, and `sample=True` from 1. It did not tell media types apart: a
+    key that it made of an attachment whose media type is now in the key can be that of another request, and is not
+    returned.
+
+    Args:
+        request: As for `generation_key`, and so are the other arguments.
+        account: The account that pays.
+        base_url: Base URL of the service.
+        sample: The number of the generation among those of the same request.
+        path: Path of the submission.
+        digests: The result of `digests_of`, where it is known.
+    """
+    if not isinstance(cast("Any", sample), bool) and not (isinstance(request.stop, tuple) and len(request.stop) == 1):
+        return None
     digests = digests_of(request) if digests is None else digests
-    identity = {
-        "version": KEY_VERSION,
-        "account": account,
-        "base_url": base_url,
-        "path": path,
-        "sample": sample,
-        "body": _canonical_body(request.body(), digests),
-    }
-    return hashlib.sha256(canonical_json(identity)).hexdigest()
+    if any(_names_its_media_type(digests.get(part.attachment.url), part.type) for _, part in request.attachments()):
+        return None
+    body = _canonical_body(request.body(), digests)
+    return _key(account=account, base_url=base_url, path=path, sample=sample, body=body)
+
+
+def _key(**identity: Any) -> str:
+    return hashlib.sha256(canonical_json({"version": KEY_VERSION, **identity})).hexdigest()
 
 
 def salted_key(key: str, *salt: str) -> str:
@@ -127,7 +162,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _canonical_body(body: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+def _canonical_body(body: dict[str, Any], digests: Mapping[str, ContentDigest]) -> dict[str, Any]:
     kept = {
         name: value
         for name, value in body.items()
@@ -137,7 +172,7 @@ def _canonical_body(body: dict[str, Any], digests: Mapping[str, str]) -> dict[st
     return kept
 
 
-def _canonical_message(message: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+def _canonical_message(message: dict[str, Any], digests: Mapping[str, ContentDigest]) -> dict[str, Any]:
     kept = {name: value for name, value in message.items() if value is not None}
     content = kept.get("content")
     if not isinstance(content, list):
@@ -148,7 +183,7 @@ def _canonical_message(message: dict[str, Any], digests: Mapping[str, str]) -> d
     return kept
 
 
-def _canonical_part(part: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+def _canonical_part(part: dict[str, Any], digests: Mapping[str, ContentDigest]) -> dict[str, Any]:
     inner = part.get(part["type"])
     if not isinstance(inner, dict):
         return part
@@ -156,4 +191,16 @@ def _canonical_part(part: dict[str, Any], digests: Mapping[str, str]) -> dict[st
     digest = digests.get(fields["url"])
     if digest is None:
         return part
-    return {**part, part["type"]: {**{k: v for k, v in fields.items() if k != "url"}, "sha256": digest}}
+    sent = f"{digest.media_type} {digest.sha256}" if _names_its_media_type(digest, part["type"]) else digest.sha256
+    further = {name: value for name, value in fields.items() if name != "url"}
+    # A field of the caller's own that is called sha256 must not stand for that of another content.
+    return {**part, part["type"]: [further, sent] if "sha256" in further else {**further, "sha256": sent}}
+
+
+def _names_its_media_type(digest: ContentDigest | None, kind: str) -> bool:
+    """Return whether an attachment has another media type than its content implies.
+
+    The others do without it in the key, as in version 0.1.0. Since a content implies a single media type, no two
+    media types of a content share a key.
+    """
+    return digest is not None and digest.media_type != implied_media_type(digest.head, kind)

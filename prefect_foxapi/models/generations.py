@@ -30,6 +30,7 @@ from prefect_foxapi.models.base import (
     limited_depth,
 )
 from prefect_foxapi.models.completions import ChatCompletion, ToolCall, Usage
+from prefect_foxapi.models.output.schema import is_parsing_answer
 from prefect_foxapi.models.structured_output import (
     OBEYED_BY_PREFECT,
     declared_types,
@@ -37,7 +38,6 @@ from prefect_foxapi.models.structured_output import (
     encode_value,
     find_declared,
     find_recorded,
-    is_parsing_answer,
 )
 
 T = TypeVar("T", default=Any)

@@ -23,7 +23,7 @@ from prefect_foxapi.models.messages import (
     refuse_foreign_file,
     to_messages,
 )
-from prefect_foxapi.models.structured_output import output_schema
+from prefect_foxapi.models.output.schema import output_schema
 
 SUBMIT_PATH = "/v1/llm/generations"
 

@@ -1,17 +1,15 @@
-"""Structured output: the JSON schema of an output type, its instance in an answer, and how an instance is stored."""
+"""Structured output: how an instance of an output type is stored, and the error for an answer that is not one."""
 
 from __future__ import annotations
 
 import importlib
 import ipaddress
 import json
-import re
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from datetime import date, datetime
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path, PurePath
 from typing import (
     TYPE_CHECKING,
@@ -26,16 +24,15 @@ from typing import (
 )
 
 import pydantic
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from prefect_foxapi.compatibility import keep_stored_path
-from prefect_foxapi.errors import InvalidRequest, OutputInvalid
+from prefect_foxapi.errors import OutputInvalid
 
 if TYPE_CHECKING:
     from prefect_foxapi.models.generations import Generation
 
-_FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 _TYPE, _VALUE = "__type__", "__value__"
 _COLLECTIONS: frozenset[Any] = frozenset({tuple, set, frozenset})
 OBEYED_BY_PREFECT = frozenset({"__class__", "__exc_type__", "__prefect_kind"})
@@ -56,106 +53,6 @@ FindClass = Callable[[str, str], Any]
 """Returns the class for a name and the JSON pointer where it stands, or None."""
 
 _type_sources: list[Callable[[], list[Any]]] = []
-_parses_answer: ContextVar[bool] = ContextVar("parses_answer", default=False)
-
-
-@dataclass(frozen=True)
-class OutputSchema:
-    """The JSON schema of an output type.
-
-    FoxAPI requires an object as the root of a schema, so any other type is the property `value` of an object.
-
-    Attributes:
-        adapter: Validates instances.
-        name: The schema's name.
-        schema: The JSON schema.
-        wrapped: Whether the instance is the property `value` of an object.
-    """
-
-    adapter: TypeAdapter[Any]
-    name: str
-    schema: dict[str, Any]
-    wrapped: bool
-
-    def response_format(self) -> dict[str, Any]:
-        """Return the request's `response_format` for this schema."""
-        return {"type": "json_schema", "json_schema": {"name": self.name, "schema": self.schema}}
-
-    def parse(self, text: str) -> Any:
-        """Return the instance in an answer. A Markdown fence around the JSON is removed.
-
-        Args:
-            text: The answer's text.
-
-        Raises:
-            pydantic.ValidationError: The text does not validate.
-        """
-        token = _parses_answer.set(True)
-        try:
-            return self._parse(text)
-        finally:
-            _parses_answer.reset(token)
-
-    def _parse(self, text: str) -> Any:
-        fenced = _FENCE.match(text)
-        source = fenced.group(1) if fenced else text
-        if not self.wrapped:
-            return self.adapter.validate_json(source)
-        envelope = TypeAdapter(dict[str, Any]).validate_json(source)
-        if "value" not in envelope:
-            raise ValidationError.from_exception_data(
-                self.name, [{"type": "missing", "loc": ("value",), "input": envelope}]
-            )
-        # Validated as JSON: only then is a string accepted as a date, and a list as a tuple.
-        return self.adapter.validate_json(json.dumps(envelope["value"]))
-
-
-def is_parsing_answer() -> bool:
-    """Return whether an answer is being validated, and not a stored record."""
-    return _parses_answer.get()
-
-
-def output_schema(output_type: Any) -> OutputSchema:
-    """Return the JSON schema of an output type.
-
-    Args:
-        output_type: A pydantic model, or another type that `pydantic.TypeAdapter` accepts.
-
-    Raises:
-        InvalidRequest: pydantic has no JSON schema for the type.
-    """
-    try:
-        return _hashable_output_schema(output_type)
-    except TypeError:
-        return _output_schema(output_type)
-
-
-def _output_schema(output_type: Any) -> OutputSchema:
-    try:
-        adapter = TypeAdapter[Any](output_type)
-        schema = adapter.json_schema()
-    except PydanticUserError as error:
-        raise InvalidRequest(
-            f"output_type: pydantic cannot make a JSON schema of {output_type!r} ({error.message.splitlines()[0]}); "
-            "give a pydantic model or a type that TypeAdapter takes",
-            field="output_type",
-        ) from error
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title") or getattr(output_type, "__name__", "output")))[:64]
-    wrapped = schema.get("type") != "object" and "$ref" not in schema
-    if wrapped:
-        definitions = schema.pop("$defs", None)
-        schema = {
-            "type": "object",
-            "properties": {"value": schema},
-            "required": ["value"],
-            "additionalProperties": False,
-        }
-        if definitions:
-            schema["$defs"] = definitions
-    return OutputSchema(adapter, name or "output", schema, wrapped)
-
-
-_hashable_output_schema = lru_cache(maxsize=256)(_output_schema)
 
 
 def encode_value(value: Any) -> tuple[Any, dict[str, str]]:

@@ -16,13 +16,14 @@ from cachetools import LRUCache
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.results import get_result_store
 from prefect.settings import PREFECT_TASKS_DISABLE_CACHING, PREFECT_TASKS_REFRESH_CACHE
 
 from prefect_foxapi.client.config import checked_base_url
 from prefect_foxapi.credentials import FoxAPICredentials
 from prefect_foxapi.engine.calls import CacheScope
 from prefect_foxapi.errors import FoxAPIError
-from prefect_foxapi.models.generation_key import generation_key, salted_key
+from prefect_foxapi.models.generation_key import former_key, generation_key, salted_key
 from prefect_foxapi.models.requests import build_request
 from prefect_foxapi.tasks.factory import is_own_task
 
@@ -55,15 +56,20 @@ class GenerationCachePolicy(CachePolicy):
                 parameters=inputs.get("openai_parameters"),
             )
             credentials = FoxAPICredentials.resolve(inputs.get("credentials"))
-            key = generation_key(
-                request,
-                account=credentials.account_name,
-                base_url=checked_base_url(credentials.base_url, allow_http=credentials.allow_http),
-                sample=inputs.get("sample", 0),
-            )
+            identity: dict[str, Any] = {
+                "account": credentials.account_name,
+                "base_url": checked_base_url(credentials.base_url, allow_http=credentials.allow_http),
+                "sample": inputs.get("sample", 0),
+            }
+            record = record_key(generation_key(request, **identity), output_type)
+            former = former_key(request, **identity)
         except FoxAPIError:
             return None
-        return record_key(key, output_type)
+        if former is not None:
+            former_record, store = record_key(former, output_type), get_result_store()
+            if not store.exists(record) and store.exists(former_record):
+                return former_record
+        return record
 
 
 @dataclass
@@ -87,9 +93,11 @@ def record_key(key: str, output_type: Any) -> str:
     return f"{_RECORDS}{key if output_type is None else salted_key(key, _class_path(output_type))}"
 
 
-def is_record_of_another(record: str | None, key: str, output_type: Any) -> bool:
+def is_record_of_another(record: str | None, key: str, output_type: Any, *, former_key: str | None = None) -> bool:
     """Return whether a record in Prefect belongs to `GenerationCachePolicy`, but to another generation."""
-    return record is not None and record.startswith(_RECORDS) and record != record_key(key, output_type)
+    if record is None or not record.startswith(_RECORDS):
+        return False
+    return record not in {record_key(own, output_type) for own in (key, former_key) if own is not None}
 
 
 def _class_path(output_type: Any) -> str:

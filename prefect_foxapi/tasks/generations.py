@@ -16,11 +16,12 @@ from prefect_foxapi.engine.calls import GenerationCall, GenerationRef
 from prefect_foxapi.errors import InvalidRequest
 from prefect_foxapi.models.base import shown
 from prefect_foxapi.models.completions import ChatCompletionChunk
-from prefect_foxapi.models.generation_key import digests_of, generation_key
+from prefect_foxapi.models.generation_key import digests_of, former_key, generation_key
 from prefect_foxapi.models.generations import Generation, SubmittedGeneration
 from prefect_foxapi.models.messages import Prompt
+from prefect_foxapi.models.output.schema import OutputSchema, output_schema
 from prefect_foxapi.models.requests import build_request, refuse_options
-from prefect_foxapi.models.structured_output import OutputSchema, output_invalid, output_schema
+from prefect_foxapi.models.structured_output import output_invalid
 from prefect_foxapi.observability import LineLogger
 from prefect_foxapi.settings import current_settings
 from prefect_foxapi.tasks.caching import (
@@ -99,7 +100,9 @@ async def _generate(
         parameters=openai_parameters,
     )
     generation = await current_engine().generate(call)
-    if (transaction := get_transaction()) and is_record_of_another(transaction.key, call.key, output_type):
+    if (transaction := get_transaction()) and is_record_of_another(
+        transaction.key, call.key, output_type, former_key=call.former_key
+    ):
         # A file changed between the look-up of a cached result and the request.
         transaction.write_on_commit = False
     return _finished(generation, output_type)
@@ -281,7 +284,13 @@ async def _call(
     config, account = block.client_config, block.account_name
     has_attachments = any(True for _ in request.attachments())
     digests = await asyncio.to_thread(digests_of, request) if has_attachments else {}
-    key = generation_key(request, account=account, base_url=config.base_url, sample=sample, digests=digests)
+    identity: dict[str, Any] = {
+        "account": account,
+        "base_url": config.base_url,
+        "sample": sample,
+        "digests": digests,
+    }
+    key = generation_key(request, **identity)
     return GenerationCall(
         request=request,
         config=config,
@@ -292,6 +301,7 @@ async def _call(
         claimant=current_claimant(),
         on_ambiguous=on_ambiguous or current_settings().on_ambiguous,
         wait=wait,
+        former_key=former_key(request, **identity),
     )
 
 

@@ -15,16 +15,8 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.attachments import (
-    attachment_digest,
-    audio,
-    document,
-    file_digest,
-    image,
-    inline_content,
-    local_path,
-    video,
-)
+from prefect_foxapi.models.attachments import audio, document, image, video
+from prefect_foxapi.models.content.digests import attachment_digest, file_digest, inline_content, local_path
 from prefect_foxapi.models.messages import Attachment
 
 HELPERS: dict[str, tuple[Callable[..., Any], str]] = {

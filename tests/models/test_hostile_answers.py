@@ -13,7 +13,7 @@ from prefect.serializers import JSONSerializer
 from pydantic import AwareDatetime, BaseModel, IPvAnyAddress, ValidationError
 
 from prefect_foxapi.models.generations import Generation, GenerationSnapshot
-from prefect_foxapi.models.structured_output import output_schema
+from prefect_foxapi.models.output.schema import output_schema
 from tests.support.outputs import Box, Capital, Colour, Point
 
 TRAP = "module_named_by_an_answer"

@@ -15,7 +15,8 @@ from prefect.serializers import JSONSerializer
 from prefect.utilities.collections import visit_collection
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.attachments import attachment_digest, audio, document, image, video
+from prefect_foxapi.models.attachments import audio, document, image, video
+from prefect_foxapi.models.content.digests import attachment_digest
 from prefect_foxapi.models.generation_key import digests_of, generation_key
 from prefect_foxapi.models.messages import (
     Attachment,

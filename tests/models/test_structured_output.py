@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from prefect_foxapi.errors import InvalidRequest
-from prefect_foxapi.models.structured_output import decode_value, encode_value, find_recorded, output_schema
+from prefect_foxapi.models.output.schema import output_schema
+from prefect_foxapi.models.structured_output import decode_value, encode_value, find_recorded
 from tests.support.outputs import Box, Capital, Colour, Line, Movie, Point, Renamed, Trip
 
 

@@ -103,7 +103,9 @@ def key_of(asked: dict[str, Any]) -> str:
     """The key of one of them."""
     identity = {"account": ACCOUNT, "base_url": BASE_URL, **asked}
     request = {
-        name: identity.pop(name) for name in ("prompt", "model", "output_type", "parameters") if name in identity
+        name: identity.pop(name)
+        for name in ("prompt", "model", "output_type", "parameters", "stream")
+        if name in identity
     }
     return generation_key(build_request(request.pop("prompt"), **request), **identity)
 

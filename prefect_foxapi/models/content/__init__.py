@@ -1,0 +1,1 @@
+"""The content of attachments: their media types and their digests."""

@@ -1,0 +1,1 @@
+"""What an output type asks of an answer."""
