@@ -217,7 +217,11 @@ def test_tool_result_of_any_type_is_text(result: Any, text: str) -> None:
     assert tool("call-1", result).content == text
 
 
-@pytest.mark.parametrize("result", [{1, 2}, float("nan"), object(), b"bytes", {"a": {"b"}}, "\ud800"], ids=str)
+@pytest.mark.parametrize(
+    "result",
+    [{1, 2}, float("nan"), object(), b"bytes", {"a": {"b"}}, "\ud800"],
+    ids=["set", "nan", "object", "bytes", "nested set", "surrogate"],
+)
 def test_tool_result_that_is_no_data_is_refused(result: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
         tool("call-1", result)
