@@ -56,10 +56,17 @@ def run(function: Callable[..., None], *arguments: Any) -> Any:
         return child.receive()
 
 
+# The PostgreSQL server of the tests has no fsync.
+_EXPECTED_WARNING = """
+import logging
+logging.getLogger("prefect_foxapi.ledger.database.postgresql").addFilter(lambda told: "fsync" not in told.msg)
+"""
+
+
 async def run_program(program: str, url: str) -> None:
     """Run a program in a new interpreter without pytest. It has to exit with 0 and print nothing."""
     # Python 3.12 warns of every fork of a process with threads; Prefect's users do it all the same.
-    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program, url]
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", _EXPECTED_WARNING + program, url]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
